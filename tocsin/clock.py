@@ -1,0 +1,34 @@
+"""The only place that asks what time it is.
+
+Everything else is given a `Clock`, or a moment. A moment inside the engine is a whole number of microseconds since
+1970-01-01T00:00Z (`Micros`); monotonic time, for measuring how long something took, is in seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What tells the time: the system, or a clock that a test turns by hand."""
+
+    def now_us(self) -> int:
+        """Return the present moment in microseconds since the Unix epoch."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Return seconds that never go back, from an arbitrary start."""
+        ...
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    def now_us(self) -> int:
+        """Return the wall time in microseconds since the Unix epoch; it may step back when the machine is set."""
+        return time.time_ns() // 1000
+
+    def monotonic_s(self) -> float:
+        """Return the machine's monotonic time in seconds."""
+        return time.monotonic()

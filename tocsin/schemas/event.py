@@ -1,0 +1,121 @@
+"""Events: what happened, to what, and when (laws E1, E2, E4)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints, field_validator
+
+from tocsin.schemas.moments import Micros, iso, to_micros
+
+RESERVED = "tocsin."
+"""The prefix of the engine's own event names: no sender may use it, and a bare `*` does not match it (law F5)."""
+
+_PREFECT = "prefect.resource."
+
+
+def _as_labels(value: object) -> object:
+    """Write label values as JSON does and drop Prefect's prefix (law E4); what is already right is not copied."""
+    if not isinstance(value, dict):
+        return value
+    for name, label in value.items():
+        if type(label) is not str or "\0" in label or "\0" in name or name.startswith(_PREFECT):
+            return {bare_label(name): _as_label(name, label) for name, label in value.items()}
+    return value
+
+
+def _as_label(name: str, value: object) -> str:
+    if "\0" in name:
+        raise ValueError(f"the label name {name!r} contains a NUL character: remove it")
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError(f"label {name!r} contains a NUL character: remove it")
+        return value
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    what = "null" if value is None else f"a {'list' if isinstance(value, list) else type(value).__name__}"
+    raise ValueError(f"label {name!r} is {what}: a label is a string, a number or a boolean")
+
+
+def bare_label(name: str) -> str:
+    """Return a label's name without Prefect's prefix, so that what was written for Prefect works (law E4)."""
+    return name.removeprefix(_PREFECT)
+
+
+def _without_nul(value: str | None) -> str | None:
+    if value is not None and "\0" in value:
+        raise ValueError("contains a NUL character: remove it")
+    return value
+
+
+Labels = Annotated[dict[str, str], BeforeValidator(_as_labels)]
+Name = Annotated[str, StringConstraints(min_length=1)]
+Identity = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
+class Event(BaseModel):
+    """What a sender says: something happened to a resource.
+
+    `occurred` is when it happened by the sender's clock (None: when it was received). `id` identifies the event
+    within its `source`; without one the log makes a UUIDv7. `follows` is the id of an event that came before.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    event: Name
+    resource: Labels
+    related: list[Labels] = Field(default_factory=list)
+    payload: JsonValue = Field(default_factory=dict)
+    occurred: AwareDatetime | None = None
+    id: Identity | None = None
+    source: Annotated[str, StringConstraints(max_length=255)] = ""
+    follows: Identity | None = None
+
+    _no_nul = field_validator("event", "id", "source", "follows")(_without_nul)
+
+    @field_validator("resource")
+    @classmethod
+    def _has_id(cls, labels: dict[str, str]) -> dict[str, str]:
+        if not labels.get("id"):
+            raise ValueError("needs an `id` label that is not empty")
+        return labels
+
+    @field_validator("related")
+    @classmethod
+    def _have_id_and_role(cls, related: list[dict[str, str]]) -> list[dict[str, str]]:
+        for position, labels in enumerate(related):
+            for name in ("id", "role"):
+                if not labels.get(name):
+                    raise ValueError(f"item {position} needs a `{name}` label that is not empty")
+        return related
+
+
+@dataclass(slots=True, frozen=True)
+class Arrival:
+    """An event in its place in the log.
+
+    `seq` is its place in the one order of arrivals, `received_us` when it arrived (never earlier than its
+    predecessor), `time_us` its judged time t(e) (law E1). `chain` names the automations that led to it (law F5).
+    """
+
+    event: Event
+    seq: int
+    received_us: Micros
+    time_us: Micros
+    chain: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Return the event as JMESPath, templates and the API see it, with its place and times."""
+        event = self.event
+        return {"id": event.id, "event": event.event, "resource": event.resource, "related": event.related,
+                "payload": event.payload, "occurred": iso(self.time_us), "received": iso(self.received_us),
+                "source": event.source, "follows": event.follows, "seq": self.seq}  # fmt: skip
+
+
+def arrival(event: Event, *, seq: int, received_us: Micros, chain: tuple[str, ...] = ()) -> Arrival:
+    """Place an event in the log: nothing happens after it was received (law E1)."""
+    occurred = event.occurred
+    time_us = received_us if occurred is None else min(to_micros(occurred), received_us)
+    return Arrival(event=event, seq=seq, received_us=received_us, time_us=time_us, chain=chain)

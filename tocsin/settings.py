@@ -1,0 +1,64 @@
+"""One frozen `Settings`, read once from the environment and the flags, and passed down as values."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from tocsin.schemas.moments import Duration
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; one environment variable `TOCSIN_<NAME>` each, flags win."""
+
+    model_config = SettingsConfigDict(env_prefix="TOCSIN_", frozen=True, extra="ignore")
+
+    home: Path = Field(Path(".tocsin"), description="Where the SQLite file, the lock and the output of runs live.")
+    database: str | None = Field(None, description="Database URL; by default SQLite in the home directory.")
+    host: str = Field("127.0.0.1", description="Address to listen on; other than loopback needs a token.")
+    port: int = Field(8710, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    token: SecretStr | None = Field(None, description="Bearer token of administrators.")
+    emit_token: SecretStr | None = Field(None, description="Bearer token that may only POST events.")
+    api_secrets: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(), description="Environment variables that definitions sent over the API may use as secrets."
+    )
+    allow_hosts: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(), description="Hosts that templates may fill in although they are not public."
+    )
+    settle: Duration = Field(timedelta(seconds=60), description="How long verdicts wait after an outage (law S2).")
+    blind_after: Duration = Field(timedelta(seconds=10), description="A longer gap is an outage (law S2).")
+    lateness: Duration = Field(timedelta(seconds=60), description="Default `lateness` of triggers (law R3).")
+    max_depth: int = Field(3, ge=1, le=100, description="How often an automation may fire from its own chain (law F5).")
+    event_bytes: int = Field(1 << 20, ge=1024, description="The largest event, in bytes.")
+    batch_events: int = Field(10_000, ge=1, description="The most events in one request.")
+    batch_bytes: int = Field(16 << 20, ge=1024, description="The largest request, in bytes.")
+    name_chars: int = Field(1_024, ge=1, description="The longest event name, in characters.")
+    labels: int = Field(500, ge=1, description="The most labels on one resource.")
+    related: int = Field(100, ge=0, description="The most related resources of one event.")
+    queue_events: int = Field(50_000, ge=1, description="The most events waiting to be appended; beyond: 429.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
+        for name in ("api_secrets", "allow_hosts"):
+            if isinstance(text := values.get(name), str):
+                values[name] = frozenset(part.strip() for part in text.split(",") if part.strip())
+        return values
+
+    @model_validator(mode="after")
+    def _token_unless_loopback(self) -> Self:
+        if self.host not in LOOPBACK and self.token is None:
+            raise ValueError(f"listening on {self.host} needs TOCSIN_TOKEN; without a token only loopback is allowed")
+        return self
+
+    def database_url(self) -> str:
+        """Return the database's URL; the default is a SQLite file in the home directory."""
+        return self.database or f"sqlite:///{(self.home / 'tocsin.db').absolute()}"

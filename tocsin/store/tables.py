@@ -1,0 +1,236 @@
+"""The tables. Moments are whole microseconds since the Unix epoch; documents are JSON in UTF-8.
+
+- `events` is the log: `seq` is the one order of arrivals, `received_us` never goes back along it.
+- `identities` is what law E2 asks: narrow, ordered by id, kept at least as long as events.
+- `shards` holds one cursor each; who moves the cursor owns the shard, in the transaction that stores the judgement.
+- `states` holds the judge's states with the moment at which each wants to be called again.
+- `firings`, `intents` and `attempts` are what was judged, what is to be done about it, and what was tried.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData()
+
+_Sequence = BigInteger().with_variant(Integer, "sqlite")
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("received_us", BigInteger, nullable=False),
+    Column("time_us", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("resource_id", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("chain", Text, nullable=True),
+    Column("decisions", LargeBinary, nullable=True),
+    Index("events_by_name", "event", "seq"),
+    Index("events_by_received", "received_us"),
+    sqlite_autoincrement=True,
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    PrimaryKeyConstraint("id", "source"),
+    sqlite_with_rowid=False,
+)
+
+shards = Table(
+    "shards",
+    metadata,
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("cursor", BigInteger, nullable=False),
+    Column("judged_us", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("owner", Text, nullable=True),
+    Column("leased_until_us", BigInteger, nullable=True),
+)
+
+states = Table(
+    "states",
+    metadata,
+    Column("state_key", Text, primary_key=True),
+    Column("shard", Integer, nullable=False),
+    Column("automation", Text, nullable=False),
+    Column("wake_us", BigInteger, nullable=True),
+    Column("blob", LargeBinary, nullable=False),
+    Index("states_by_wake", "shard", "wake_us", sqlite_where=text("wake_us IS NOT NULL"),
+          postgresql_where=text("wake_us IS NOT NULL")),
+    Index("states_by_automation", "automation"),
+)  # fmt: skip
+
+definitions = Table(
+    "definitions",
+    metadata,
+    Column("n", _Sequence, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("shard", Integer, nullable=False),
+    Column("active_seq", BigInteger, nullable=False),
+    Column("active_us", BigInteger, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
+    Column("removed_seq", BigInteger, nullable=True),
+    Index("definitions_by_name", "kind", "name", "active_seq", unique=True),
+)
+"""A row is one version of one definition: in force for the events with active_seq < seq <= removed_seq.
+`active_us` is T0 of the present trigger; `since_us` when this version came."""
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("n", _Sequence, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("from_seq", BigInteger, nullable=False),
+    Column("from_us", BigInteger, nullable=False),
+    Column("to_seq", BigInteger, nullable=True),
+    Column("to_us", BigInteger, nullable=True),
+    Index("pauses_by_name", "kind", "name"),
+)
+
+firings = Table(
+    "firings",
+    metadata,
+    Column("n", _Sequence, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("automation", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("state_key", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("time_us", BigInteger, nullable=False),
+    Column("due_us", BigInteger, nullable=True),
+    Column("window_from_us", BigInteger, nullable=True),
+    Column("window_to_us", BigInteger, nullable=True),
+    Column("events", Text, nullable=False),
+    Column("trigger_event", BigInteger, nullable=True),
+    Column("reason", Text, nullable=False),
+    Column("resolves", Text, nullable=False),
+    Column("repeat", Integer, nullable=False),
+    Column("chain", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("decided_us", BigInteger, nullable=False),
+    Column("open", Boolean, nullable=False),
+    Column("resolved_by", Text, nullable=True),
+    Index("firings_by_automation", "automation", "n"),
+    Index("firings_open", "open", "n", sqlite_where=text("open"), postgresql_where=text("open")),
+)
+"""`events` is a JSON list of [seq, id, source]. `open`: missed or unknown, of a trigger that resolves, and not resolved."""
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("n", _Sequence, primary_key=True, autoincrement=True),
+    Column("automation", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=True),
+    Column("document", Text, nullable=False),
+    Index("decisions_by_automation", "automation", "n"),
+)
+"""Decisions without an event (moments), and errors. Those of an arrival ride with its row in `events`."""
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("n", _Sequence, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("firing", Text, nullable=False),
+    Column("automation", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("not_before_us", BigInteger, nullable=False),
+    Column("owner", Text, nullable=True),
+    Column("leased_until_us", BigInteger, nullable=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("ended_us", BigInteger, nullable=True),
+    Column("result", Text, nullable=True),
+    Index("intents_open", "state", "not_before_us", sqlite_where=text("ended_us IS NULL"),
+          postgresql_where=text("ended_us IS NULL")),
+    Index("intents_by_firing", "firing"),
+)  # fmt: skip
+"""`state`: waiting, running, succeeded, skipped, dead (a dead letter, can be retried) or discarded."""
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("n", _Sequence, primary_key=True, autoincrement=True),
+    Column("intent", Text, ForeignKey("intents.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("ended_us", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("attempts_by_intent", "intent", "number"),
+)
+
+queues = Table(
+    "queues",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("paused", Boolean, nullable=False),
+    Column("paused_by", Text, nullable=True),
+    Column("paused_us", BigInteger, nullable=True),
+)
+"""The live state of a queue; what is declared about it (concurrency) is its definition."""
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("n", _Sequence, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("flow", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("parameters", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("not_before_us", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("started_us", BigInteger, nullable=True),
+    Column("ended_us", BigInteger, nullable=True),
+    Column("owner", Text, nullable=True),
+    Column("leased_until_us", BigInteger, nullable=True),
+    Column("process", Text, nullable=True),
+    Column("automation", Text, nullable=True),
+    Column("firing", Text, nullable=True),
+    Column("chain", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("runs_by_state", "state", "queue", "not_before_us"),
+    Index("runs_by_flow", "flow", "n"),
+)
+
+uptime = Table(
+    "uptime",
+    metadata,
+    Column("n", _Sequence, primary_key=True, autoincrement=True),
+    Column("from_us", BigInteger, nullable=False),
+    Column("to_us", BigInteger, nullable=False),
+)
+"""The ledger of law S2: stretches of time in which events could be received."""
