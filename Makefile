@@ -49,7 +49,7 @@ clean: ## remove .venv and what the checks left behind
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "tocsin needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No venv module: on Debian and Ubuntu, install python3-venv"; exit 1; }
 
 $(VENV)/.installed-base: pyproject.toml | $(BIN)/python
 	@echo "Installing tocsin into $(VENV) ..."
