@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from tocsin.schemas.moments import Micros, iso, to_micros
 
@@ -22,17 +33,24 @@ def _as_labels(value: object) -> object:
         return value
     for name, label in value.items():
         if type(label) is not str or "\0" in label or "\0" in name or name.startswith(_PREFECT):
-            return {bare_label(name): _as_label(name, label) for name, label in value.items()}
+            return {bare_label(name): label_text(name, label) for name, label in value.items()}
     return value
 
 
-def _as_label(name: str, value: object) -> str:
+def label_text(name: str, value: object) -> str:
+    """Return a label's value as JSON writes it (law E4).
+
+    Raises:
+        ValueError: it is not a string, a number or a boolean.
+    """
     if "\0" in name:
         raise ValueError(f"the label name {name!r} contains a NUL character: remove it")
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError(f"label {name!r} contains a NUL character: remove it")
         return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"label {name!r} is not a finite number: JSON knows neither NaN nor infinity")
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     what = "null" if value is None else f"a {'list' if isinstance(value, list) else type(value).__name__}"
@@ -48,6 +66,13 @@ def _without_nul(value: str | None) -> str | None:
     if value is not None and "\0" in value:
         raise ValueError("contains a NUL character: remove it")
     return value
+
+
+def _missing_label(name: str, *position: int) -> PydanticCustomError:
+    """Return the error of a label that must be there; its `place` goes on from the field that is checked."""
+    return PydanticCustomError(
+        "missing_label", "needs the label `{label}`, not empty", {"label": name, "place": (*position, name)}
+    )
 
 
 Labels = Annotated[dict[str, str], BeforeValidator(_as_labels)]
@@ -68,7 +93,7 @@ class Event(BaseModel):
     resource: Labels
     related: list[Labels] = Field(default_factory=list)
     payload: JsonValue = Field(default_factory=dict)
-    occurred: AwareDatetime | None = None
+    occurred: Annotated[AwareDatetime, Field(strict=True)] | None = None
     id: Identity | None = None
     source: Annotated[str, StringConstraints(max_length=255)] = ""
     follows: Identity | None = None
@@ -79,7 +104,7 @@ class Event(BaseModel):
     @classmethod
     def _has_id(cls, labels: dict[str, str]) -> dict[str, str]:
         if not labels.get("id"):
-            raise ValueError("needs an `id` label that is not empty")
+            raise _missing_label("id")
         return labels
 
     @field_validator("related")
@@ -88,7 +113,7 @@ class Event(BaseModel):
         for position, labels in enumerate(related):
             for name in ("id", "role"):
                 if not labels.get(name):
-                    raise ValueError(f"item {position} needs a `{name}` label that is not empty")
+                    raise _missing_label(name, position)
         return related
 
 
