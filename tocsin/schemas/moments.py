@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, PlainSerializer
 
-type Micros = int
+Micros: TypeAlias = int
 """A moment (since 1970-01-01T00:00Z) or a length of time, in microseconds."""
 
 SECOND: Micros = 1_000_000
@@ -79,7 +79,9 @@ def _from_text(text: str) -> timedelta:
         raise ValueError(_not_a_duration(text))
     weeks, days, hours, minutes, seconds, *millis = (float(part or 0) for part in found.groups())
     try:
-        return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=sum(millis))
+        return timedelta(
+            weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=sum(millis)
+        )
     except OverflowError:
         raise ValueError(f"{text!r} is out of range: a duration is from 0 to 36525 days") from None
 
@@ -94,6 +96,8 @@ def duration_us(length: timedelta) -> Micros:
 
 
 Duration = Annotated[
-    timedelta, BeforeValidator(parse_duration), PlainSerializer(lambda length: span(duration_us(length)), return_type=str)
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(lambda length: span(duration_us(length)), return_type=str),
 ]
 """A pydantic field that reads every form of `parse_duration` and writes the short one."""

@@ -31,7 +31,7 @@ _Sequence = BigInteger().with_variant(Integer, "sqlite")
 events = Table(
     "events",
     metadata,
-    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("seq", _Sequence, primary_key=True, autoincrement=False),
     Column("received_us", BigInteger, nullable=False),
     Column("time_us", BigInteger, nullable=False),
     Column("source", Text, nullable=False),
@@ -42,9 +42,18 @@ events = Table(
     Column("chain", Text, nullable=True),
     Column("decisions", LargeBinary, nullable=True),
     Index("events_by_name", "event", "seq"),
+    Index("events_by_resource", "resource_id", "seq"),
     Index("events_by_received", "received_us"),
-    sqlite_autoincrement=True,
 )
+
+head = Table(
+    "head",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+)
+"""One row: the newest place and arrival. Who appends holds it, so places become visible in their order."""
 
 identities = Table(
     "identities",
@@ -90,13 +99,14 @@ definitions = Table(
     Column("document", Text, nullable=False),
     Column("shard", Integer, nullable=False),
     Column("active_seq", BigInteger, nullable=False),
-    Column("active_us", BigInteger, nullable=False),
-    Column("since_us", BigInteger, nullable=False),
     Column("removed_seq", BigInteger, nullable=True),
+    Column("armed_seq", BigInteger, nullable=False),
+    Column("armed_us", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
     Index("definitions_by_name", "kind", "name", "active_seq", unique=True),
 )
 """A row is one version of one definition: in force for the events with active_seq < seq <= removed_seq.
-`active_us` is T0 of the present trigger; `since_us` when this version came."""
+`armed_seq` and `armed_us` are T0 of its trigger (law O3), which versions with the same trigger share (law S4)."""
 
 pauses = Table(
     "pauses",
@@ -140,7 +150,7 @@ firings = Table(
     Index("firings_by_automation", "automation", "n"),
     Index("firings_open", "open", "n", sqlite_where=text("open"), postgresql_where=text("open")),
 )
-"""`events` is a JSON list of [seq, id, source]. `open`: missed or unknown, of a trigger that resolves, and not resolved."""
+"""`events` is a JSON list of [seq, id, source]. `open`: missed or unknown, and not resolved."""
 
 decisions = Table(
     "decisions",

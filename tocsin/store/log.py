@@ -1,0 +1,175 @@
+"""The log: the one order of arrivals (laws E1, E2, E3).
+
+Rule 1: `append` is the only way in, for what others send and for the engine's own events alike.
+Rule 2: who appends holds the row of `head`, so no place becomes visible before a lower one, in one process or many.
+Rule 3: a known identity is dropped here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tocsin.schemas.event import Arrival, Event, arrival
+from tocsin.schemas.identity import uuid7
+from tocsin.schemas.moments import Micros
+from tocsin.store.tables import events, head, identities
+from tocsin.store.writer import Fresh, Transaction
+
+OWN_SOURCE = "tocsin"
+"""The source of the engine's own events."""
+
+_to_json = Event.__pydantic_serializer__.to_json
+_from_json = Event.__pydantic_validator__.validate_json
+V = TypeVar("V")
+_IN = 500  # the most values in one IN list
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event on its way into the log, with the automations that led to it (law F5)."""
+
+    event: Event
+    chain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What came of an append: the new arrivals, how many were known already, and all ids in the order given."""
+
+    arrivals: list[Arrival]
+    duplicates: int
+    ids: list[str]
+
+
+def append(tx: Transaction, drafts: Sequence[Draft]) -> Appended:
+    """Append events in their order and give each its place and its `received`; known identities are dropped.
+
+    An event without an id gets a UUIDv7. Evaluators are told after the commit.
+    """
+    connection = tx.connection
+    before = connection.execute(_HEAD).one()
+    received_us: Micros = max(tx.now_us, before.received_us)
+    arrivals: list[Arrival] = []
+    for seq, draft in enumerate(drafts, start=before.seq + 1):
+        event = draft.event
+        if event.id is None:
+            event = event.model_copy(update={"id": uuid7(received_us)})
+        arrivals.append(arrival(event, seq=seq, received_us=received_us, chain=draft.chain))
+    ids = [placed.event.id or "" for placed in arrivals]
+    new = _unknown(connection, arrivals)
+    if new:
+        connection.execute(_INSERT, [_row(placed) for placed in new])
+        connection.execute(_MOVE_HEAD, {"to_seq": new[-1].seq, "to_received_us": received_us})
+        tx.fresh.append(Fresh(before.seq, new))
+    return Appended(new, len(arrivals) - len(new), ids)
+
+
+def _unknown(connection: Connection, arrivals: list[Arrival]) -> list[Arrival]:
+    """Keep the identities of the arrivals and return those that were not known (law E2)."""
+    rows = [{"id": placed.event.id, "source": placed.event.source, "seq": placed.seq} for placed in arrivals]
+    if not rows:
+        return []
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    kept = connection.execute(dialect.insert(identities).on_conflict_do_nothing(), rows).rowcount
+    if kept == len(rows):
+        return arrivals
+    seqs: dict[tuple[str, str], int] = {}
+    for part in _parts(sorted({placed.event.id or "" for placed in arrivals})):
+        for found in connection.execute(_IDENTITIES, {"ids": part}):
+            seqs[found.id, found.source] = found.seq
+    return [placed for placed in arrivals if seqs.get((placed.event.id or "", placed.event.source)) == placed.seq]
+
+
+def _row(placed: Arrival) -> dict[str, object]:
+    event = placed.event
+    return {
+        "seq": placed.seq,
+        "received_us": placed.received_us,
+        "time_us": placed.time_us,
+        "source": event.source,
+        "id": event.id,
+        "event": event.event,
+        "resource_id": event.resource["id"],
+        "body": _to_json(event),
+        "chain": json.dumps(placed.chain) if placed.chain else None,
+    }
+
+
+def read_arrival(row: Any) -> Arrival:
+    """Return the arrival that a row of the log holds."""
+    chain = tuple(json.loads(row.chain)) if row.chain else ()
+    return Arrival(_from_json(bytes(row.body)), row.seq, row.received_us, row.time_us, chain)
+
+
+def newest(connection: Connection) -> tuple[int, Micros]:
+    """Return the newest place in the log and its `received`; (0, 0) for an empty log."""
+    row = connection.execute(_READ_HEAD).one()
+    return row.seq, row.received_us
+
+
+def after(connection: Connection, seq: int, *, limit: int) -> list[Arrival]:
+    """Return the arrivals behind a place, in order, at most `limit`."""
+    return [read_arrival(row) for row in connection.execute(_AFTER, {"after_seq": seq, "most": limit})]
+
+
+def by_seq(connection: Connection, seqs: Collection[int]) -> dict[int, Arrival]:
+    """Return the arrivals at these places; what retention has dropped is left out."""
+    found = {}
+    for part in _parts(sorted(set(seqs))):
+        for row in connection.execute(_BY_SEQ, {"seqs": part}):
+            found[row.seq] = read_arrival(row)
+    return found
+
+
+def find(connection: Connection, event_id: str, source: str | None = None) -> Arrival | None:
+    """Return the event with this id, the newest one if several sources have used it."""
+    query = select(identities.c.seq).where(identities.c.id == event_id)
+    if source is not None:
+        query = query.where(identities.c.source == source)
+    seqs = connection.execute(query.order_by(identities.c.seq.desc())).scalars().all()
+    return by_seq(connection, seqs[:1]).get(seqs[0]) if seqs else None
+
+
+def since(connection: Connection, *, from_us: Micros, to_seq: int, after_seq: int, limit: int) -> list[Arrival]:
+    """Return stored arrivals received from a moment on, up to a place, in order (for priming, law O3)."""
+    query = (
+        select(*_STORED)
+        .where(events.c.seq > after_seq, events.c.seq <= to_seq, events.c.received_us >= from_us)
+        .order_by(events.c.seq)
+        .limit(limit)
+    )
+    return [read_arrival(row) for row in connection.execute(query)]
+
+
+def note_decisions(connection: Connection, decisions: Iterable[tuple[int, bytes]]) -> None:
+    """Write what arrivals did beside their rows; `decisions` are pairs of a place and a JSON document."""
+    rows = [{"at_seq": seq, "document": document} for seq, document in decisions]
+    if rows:
+        connection.execute(_NOTE, rows)
+
+
+def decisions_of(connection: Connection, seq: int) -> list[list[object]]:
+    """Return what the arrival at a place did, as `note_decisions` was given it."""
+    document = connection.execute(select(events.c.decisions).where(events.c.seq == seq)).scalar_one_or_none()
+    return json.loads(bytes(document)) if document else []
+
+
+def _parts(values: Sequence[V]) -> Iterable[Sequence[V]]:
+    return (values[start : start + _IN] for start in range(0, len(values), _IN))
+
+
+_STORED = (events.c.seq, events.c.received_us, events.c.time_us, events.c.body, events.c.chain)
+_READ_HEAD = select(head.c.seq, head.c.received_us)
+_HEAD = _READ_HEAD.with_for_update()  # SQLite has one writer and ignores it
+_MOVE_HEAD = update(head).values(seq=bindparam("to_seq"), received_us=bindparam("to_received_us"))
+_INSERT = insert(events)
+_IDENTITIES = select(identities).where(identities.c.id.in_(bindparam("ids", expanding=True)))
+_AFTER = select(*_STORED).where(events.c.seq > bindparam("after_seq")).order_by(events.c.seq).limit(bindparam("most"))
+_BY_SEQ = select(*_STORED).where(events.c.seq.in_(bindparam("seqs", expanding=True)))
+_NOTE = update(events).where(events.c.seq == bindparam("at_seq")).values(decisions=bindparam("document"))

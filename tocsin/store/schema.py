@@ -1,0 +1,64 @@
+"""Bringing a database up to this version of the program."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tocsin.errors import TocsinError
+from tocsin.store.database import Database
+from tocsin.store.tables import head, shards
+
+log = logging.getLogger(__name__)
+
+NEWEST = "0001"
+"""The revision that this program needs; a test holds it against the versions there are."""
+
+_LOCK = 0x746F6373  # the advisory lock under which PostgreSQL databases are migrated
+
+
+def version_of(connection: Connection) -> str | None:
+    """Return the revision of a database, None for an empty one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    return version
+
+
+def prepare(database: Database) -> None:
+    """Create the schema, or bring it up to this version; a database that is newer than the program is refused.
+
+    Raises:
+        TocsinError: the database was written by a newer version.
+    """
+    with database.writing.begin() as connection:
+        if not database.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        version = version_of(connection)
+        if version == NEWEST:
+            return
+        if version is not None and version > NEWEST:
+            raise TocsinError(
+                f"the database has version {version}, this program knows {NEWEST}: install the newer tocsin"
+            )
+        _upgrade(connection)
+        dialect = sqlite if database.is_sqlite else postgresql
+        first_row = dialect.insert(head).values(one=1, seq=0, received_us=0)
+        connection.execute(first_row.on_conflict_do_nothing())
+        first_shard = dialect.insert(shards).values(shard=0, cursor=0, judged_us=0, epoch=0)
+        connection.execute(first_shard.on_conflict_do_nothing())
+        log.info("the database is at version %s", NEWEST)
+
+
+def _upgrade(connection: Connection) -> None:
+    # Alembic is loaded only when there is something to migrate: it costs a quarter of a second.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,140 @@
+"""The judge's states, their wake-ups, and the cursors of the shards."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tocsin.errors import Conflict
+from tocsin.schemas.moments import Micros
+from tocsin.store.tables import shards, states
+
+_IN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A state as it is stored; `wake_us` is when it wants to be called again."""
+
+    state_key: str
+    automation: str
+    wake_us: Micros | None
+    blob: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a shard is: it has judged all events up to `seq` and all moments up to `judged_us`."""
+
+    shard: int
+    seq: int
+    judged_us: Micros
+    epoch: int
+
+
+def load(connection: Connection, keys: Collection[str]) -> dict[str, bytes]:
+    """Return the stored states among these keys."""
+    found: dict[str, bytes] = {}
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), _IN):
+        for row in connection.execute(_LOAD, {"keys": ordered[start : start + _IN]}):
+            found[row.state_key] = bytes(row.blob)
+    return found
+
+
+def of_automation(connection: Connection, automation: str, *, limit: int = -1) -> dict[str, bytes]:
+    """Return the stored states of one automation, at most `limit` (-1: all)."""
+    query = select(states.c.state_key, states.c.blob).where(states.c.automation == automation)
+    rows = connection.execute(query if limit < 0 else query.limit(limit))
+    return {row.state_key: bytes(row.blob) for row in rows}
+
+
+def due(connection: Connection, shard: int, *, until_us: Micros, limit: int) -> tuple[list[str], Micros]:
+    """Return the keys that want to be called by `until_us`, and the moment up to which the list is complete.
+
+    More than `limit` are cut behind a whole moment, so that what one moment completes is judged together (law C1).
+    """
+    rows = connection.execute(_DUE, {"shard": shard, "until_us": until_us, "most": limit + 1}).all()
+    if len(rows) <= limit:
+        return [row.state_key for row in rows], until_us
+    last_us = rows[-1].wake_us
+    if rows[0].wake_us != last_us:
+        return [row.state_key for row in rows if row.wake_us < last_us], last_us - 1
+    together = connection.execute(_DUE, {"shard": shard, "until_us": last_us, "most": 1 << 31})
+    return [row.state_key for row in together], last_us
+
+
+def next_wake(connection: Connection, shard: int) -> Micros | None:
+    """Return the earliest moment at which a state wants to be called."""
+    wake_us: Micros | None = connection.execute(_NEXT, {"shard": shard}).scalar_one()
+    return wake_us
+
+
+def save(connection: Connection, shard: int, saved: Collection[Saved]) -> None:
+    """Insert or replace states."""
+    if not saved:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(states)
+    statement = statement.on_conflict_do_update(
+        index_elements=["state_key"],
+        set_={
+            "wake_us": statement.excluded.wake_us,
+            "blob": statement.excluded.blob,
+            "shard": statement.excluded.shard,
+        },
+    )
+    rows = [
+        {
+            "state_key": one.state_key,
+            "shard": shard,
+            "automation": one.automation,
+            "wake_us": one.wake_us,
+            "blob": one.blob,
+        }
+        for one in saved
+    ]
+    connection.execute(statement, rows)
+
+
+def remove(connection: Connection, keys: Iterable[str]) -> None:
+    """Delete states."""
+    rows = [{"key": key} for key in keys]
+    if rows:
+        connection.execute(_REMOVE, rows)
+
+
+def cursor_of(connection: Connection, shard: int) -> Cursor:
+    """Return how far a shard is."""
+    row = connection.execute(select(shards).where(shards.c.shard == shard)).one()
+    return Cursor(shard, row.cursor, row.judged_us, row.epoch)
+
+
+def move_cursor(connection: Connection, before: Cursor, after: Cursor) -> None:
+    """Move a shard's cursor, as who owns it.
+
+    Raises:
+        Conflict: another process has moved it; the transaction must not be committed.
+    """
+    values = {"at": before.seq, "owned": before.epoch, "of": before.shard, "to": after.seq, "to_us": after.judged_us}
+    if connection.execute(_MOVE, values).rowcount != 1:
+        raise Conflict(f"shard {before.shard} is judged by another process")
+
+
+_LOAD = select(states.c.state_key, states.c.blob).where(states.c.state_key.in_(bindparam("keys", expanding=True)))
+_DUE = (
+    select(states.c.state_key, states.c.wake_us)
+    .where(states.c.shard == bindparam("shard"), states.c.wake_us <= bindparam("until_us"))
+    .order_by(states.c.wake_us)
+    .limit(bindparam("most"))
+)
+_NEXT = select(func.min(states.c.wake_us)).where(states.c.shard == bindparam("shard"))
+_REMOVE = delete(states).where(states.c.state_key == bindparam("key"))
+_MOVE = (
+    update(shards)
+    .where(shards.c.shard == bindparam("of"), shards.c.cursor == bindparam("at"), shards.c.epoch == bindparam("owned"))
+    .values(cursor=bindparam("to"), judged_us=bindparam("to_us"))
+)

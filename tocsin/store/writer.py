@@ -1,0 +1,222 @@
+"""The one writer: a thread in which units of work share a group commit.
+
+Rule 1: whatever writes is a unit, a function of a `Transaction`; nothing else begins a transaction that writes.
+Rule 2: a unit that raises is undone alone; the others of its group are committed.
+Rule 3: a unit may be run again when its group could not be committed, so it changes nothing outside of its
+transaction except through `after_commit`, or undoes it in `on_rollback`.
+Rule 4: time never goes back in here. When the wall clock does, the writer's time goes on at half speed until the wall
+has caught up, so that deadlines are judged late rather than never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from tocsin.clock import Clock
+from tocsin.errors import Overloaded, Unavailable
+from tocsin.schemas.event import Arrival
+from tocsin.schemas.moments import SECOND, Micros, span
+from tocsin.store.database import Database, unavailable
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+GROUP_UNITS = 256
+WAITING_UNITS = 20_000
+
+
+@dataclass(slots=True, frozen=True)
+class Fresh:
+    """Events that were just appended, right behind the place `after_seq`."""
+
+    after_seq: int
+    arrivals: list[Arrival]
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What a unit works with: a connection, the writer's time, and what its group has appended so far."""
+
+    connection: Connection
+    now_us: Micros
+    fresh: list[Fresh]
+    committed: list[Callable[[], None]] = field(default_factory=list)
+    rolled_back: list[Callable[[], None]] = field(default_factory=list)
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Have `call` run in the writer's thread once the group is durable."""
+        self.committed.append(call)
+
+    def on_rollback(self, call: Callable[[], None]) -> None:
+        """Have `call` run in the writer's thread when what the unit did is undone."""
+        self.rolled_back.append(call)
+
+
+Unit = Callable[[Transaction], T]
+
+
+@dataclass(slots=True)
+class _Task(Generic[T]):
+    unit: Unit[T]
+    future: Future[T]
+    result: T | None = None
+    error: BaseException | None = None
+    tx: Transaction | None = None
+
+
+class Writer:
+    """The thread that writes; `submit` from any thread, `run` from the event loop."""
+
+    def __init__(self, database: Database, clock: Clock, *, floor_us: Micros = 0) -> None:
+        """Prepare the thread; `floor_us` is the newest moment that the database knows."""
+        self._database = database
+        self._clock = clock
+        self._last_us, self._last_s = floor_us, clock.monotonic_s()
+        self._waiting: deque[_Task[Any]] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve, name="tocsin-writer", daemon=True)
+        self._connection: Connection | None = None
+        self.on_fresh: list[Callable[[list[Fresh]], None]] = []
+        self.commits = 0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, unit: Unit[T]) -> Future[T]:
+        """Queue a unit; the future is resolved after the commit.
+
+        Raises:
+            Unavailable: the writer is closing.
+            Overloaded: too many units wait.
+        """
+        task: _Task[T] = _Task(unit, Future())
+        with self._changed:
+            if self._closing:
+                raise Unavailable("the server is stopping")
+            if len(self._waiting) >= WAITING_UNITS:
+                raise Overloaded("too much is waiting to be written")
+            self._waiting.append(task)
+            if len(self._waiting) == 1:
+                self._changed.notify()
+        return task.future
+
+    async def run(self, unit: Unit[T]) -> T:
+        """Queue a unit and wait until it is durable; what it raises is raised here."""
+        return await asyncio.wrap_future(self.submit(unit))
+
+    def close(self) -> None:
+        """Write what waits, then end the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._closing:
+                    self._changed.wait()
+                if not self._waiting:
+                    break
+                group = [self._waiting.popleft() for _ in range(min(GROUP_UNITS, len(self._waiting)))]
+            self._commit_group(group)
+        self._disconnect()
+
+    def _commit_group(self, group: list[_Task[Any]]) -> None:
+        fresh: list[Fresh] = []
+        try:
+            self._attempt(group, fresh)
+        except DBAPIError as error:
+            self._undo(group)
+            if len(group) > 1:  # one of them may be the culprit: each gets a transaction of its own
+                for task in group:
+                    self._commit_group([task])
+                return
+            group[0].error = unavailable(error)
+            log.warning("%s", group[0].error)
+        self.commits += 1
+        self._answer(group, fresh)
+
+    def _attempt(self, group: list[_Task[Any]], fresh: list[Fresh]) -> None:
+        """Run the group in one transaction. Raises DBAPIError when the transaction as a whole is lost."""
+        connection = self._connect()
+        with connection.begin():
+            for number, task in enumerate(group):
+                alone = len(group) == 1
+                if not alone:
+                    connection.exec_driver_sql(f"SAVEPOINT unit_{number}")
+                known = len(fresh)
+                task.tx = Transaction(connection, self._now_us(), fresh)
+                try:
+                    task.result = task.unit(task.tx)
+                except DBAPIError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - its own fault: undone alone, told to who asked
+                    task.error = error
+                    del fresh[known:]
+                    if alone:
+                        connection.rollback()
+                        return
+                    connection.exec_driver_sql(f"ROLLBACK TO unit_{number}")
+                if not alone:
+                    connection.exec_driver_sql(f"RELEASE unit_{number}")
+
+    def _undo(self, group: list[_Task[Any]]) -> None:
+        for task in group:
+            if task.tx is not None and task.error is None:
+                self._call(task.tx.rolled_back)
+            task.tx = task.result = task.error = None
+        self._disconnect()
+
+    def _answer(self, group: list[_Task[Any]], fresh: list[Fresh]) -> None:
+        if fresh:
+            for listener in self.on_fresh:
+                self._call([lambda listener=listener: listener(fresh)])  # type: ignore[misc]
+        for task in group:
+            if task.tx is not None:
+                self._call(task.tx.committed if task.error is None else task.tx.rolled_back)
+            if not task.future.set_running_or_notify_cancel():
+                continue
+            if task.error is None:
+                task.future.set_result(task.result)
+            else:
+                task.future.set_exception(task.error)
+
+    def _call(self, calls: list[Callable[[], None]]) -> None:
+        for call in calls:
+            try:
+                call()
+            except Exception:
+                log.exception("a callback of the writer failed")
+
+    def _connect(self) -> Connection:
+        if self._connection is None or self._connection.invalidated:
+            self._connection = self._database.writing.connect()
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+    def _now_us(self) -> Micros:
+        wall_us, steady_s = self._clock.now_us(), self._clock.monotonic_s()
+        if wall_us < self._last_us:
+            if self._last_us - wall_us > SECOND and steady_s - self._last_s > 0:
+                log.debug("the wall clock is %s behind the log", span(self._last_us - wall_us))
+            wall_us = self._last_us + int((steady_s - self._last_s) * SECOND / 2)
+        self._last_us, self._last_s = wall_us, steady_s
+        return wall_us
