@@ -1,0 +1,349 @@
+"""Intents: what is to be done about a firing, and what was tried (law F4).
+
+    waiting -> running -> succeeded | skipped | dead        (dead: a dead letter)
+    running -> waiting          to be tried again, put off, released, or taken back from an owner that is gone
+    waiting | dead -> discarded, and waiting | dead | discarded -> waiting, by a person
+
+Rule 1: an intent's id is derived from (firing, position); it is the idempotency key of the effect on every attempt.
+Rule 2: a running intent belongs to its owner, until its lease is over; who is not the owner records nothing about its
+state. An interrupted attempt does not use up a retry: nobody knows what came of it, so it is made again.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tocsin.errors import IllegalTransition, NotFound
+from tocsin.schemas.firing import Firing
+from tocsin.schemas.moments import SECOND, Micros, iso
+from tocsin.store.page import Page, decode_cursor, page_of
+from tocsin.store.tables import attempts, intents
+from tocsin.store.writer import Transaction
+
+LEASE_US: Micros = 60 * SECOND
+"""How long a claim lasts unless it is renewed."""
+
+
+class IntentState(StrEnum):
+    """Where an intent is; the module's docstring draws how it gets there."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    SKIPPED = "skipped"
+    DEAD = "dead"
+    DISCARDED = "discarded"
+
+
+class AttemptOutcome(StrEnum):
+    """What came of one attempt; `interrupted`: nobody knows."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one firing asks for: (type, spec as JSON) of each action, in the order of the definition."""
+
+    firing: Firing
+    actions: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One effect to be performed. `spec` is JSON; `attempts` counts the attempts that failed since the last redrive."""
+
+    id: str
+    firing: str
+    automation: str
+    position: int
+    type: str
+    spec: str
+    attempts: int
+    created_us: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt and the state in which it leaves its intent; waiting until `not_before_us` when that is given.
+
+    `outcome` is None when nothing was attempted: its condition was false.
+    """
+
+    intent: str
+    state: IntentState
+    outcome: AttemptOutcome | None
+    started_us: Micros
+    ended_us: Micros
+    detail: Mapping[str, Any]
+    not_before_us: Micros = 0
+
+
+_OPEN = intents.c.ended_us.is_(None)
+_WAITING = and_(_OPEN, intents.c.state == IntentState.WAITING)
+_RUNNING = and_(_OPEN, intents.c.state == IntentState.RUNNING)
+_ENDED = (IntentState.SUCCEEDED, IntentState.SKIPPED, IntentState.DEAD, IntentState.DISCARDED)
+_FIELDS = tuple(intents.c[name] for name in Intent.__dataclass_fields__)
+
+_NUMBER = (
+    select(func.coalesce(func.max(attempts.c.number), 0) + 1)
+    .where(attempts.c.intent == bindparam("of"))
+    .scalar_subquery()
+)
+_ADD_ATTEMPT = attempts.insert().values(
+    intent=bindparam("of"), number=_NUMBER, started_us=bindparam("started"), ended_us=bindparam("ended"),
+    outcome=bindparam("came"), detail=bindparam("said"),
+)  # fmt: skip
+_MINE = and_(intents.c.id == bindparam("of"), intents.c.owner == bindparam("mine"), _RUNNING)
+_SETTLE = update(intents).where(_MINE).values(
+    state=bindparam("becomes"), attempts=intents.c.attempts + bindparam("failed"), result=bindparam("said"),
+    ended_us=bindparam("done"), not_before_us=bindparam("after"), owner=None, leased_until_us=None,
+)  # fmt: skip
+_PUT_OFF = update(intents).where(_MINE).values(
+    state=IntentState.WAITING, not_before_us=bindparam("after"), owner=None, leased_until_us=None,
+)  # fmt: skip
+_RENEW = update(intents).where(_MINE).values(leased_until_us=bindparam("until"))
+
+
+def intent_id(firing: str, position: int) -> str:
+    """Return the id, and idempotency key, of a firing's action."""
+    return str(uuid.uuid5(uuid.UUID(firing), str(position)))
+
+
+def add(
+    tx: Transaction, orders: Sequence[Order], *, claimed_by: str | None = None, lease_us: Micros = LEASE_US
+) -> list[Intent]:
+    """Store what the firings ask for, in the transaction that stores the firings (law F2); return what is new.
+
+    With `claimed_by` they are that owner's from the start, who must be given them after the commit.
+    """
+    new = [
+        Intent(id=intent_id(order.firing.id, position), firing=order.firing.id, automation=order.firing.automation,
+               position=position, type=kind, spec=spec, attempts=0, created_us=tx.now_us)
+        for order in orders
+        for position, (kind, spec) in enumerate(order.actions)
+    ]  # fmt: skip
+    if not new:
+        return []
+    state = IntentState.WAITING if claimed_by is None else IntentState.RUNNING
+    until_us = None if claimed_by is None else tx.now_us + lease_us
+    rows = [
+        {**{name: getattr(intent, name) for name in Intent.__dataclass_fields__}, "state": state,
+         "not_before_us": tx.now_us, "owner": claimed_by, "leased_until_us": until_us}
+        for intent in new
+    ]  # fmt: skip
+    insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(intents).on_conflict_do_nothing().returning(intents.c.id)
+    added = set(tx.connection.execute(statement, rows).scalars())
+    return [intent for intent in new if intent.id in added]
+
+
+def claim(tx: Transaction, *, owner: str, limit: int, lease_us: Micros = LEASE_US) -> list[Intent]:
+    """Take up to `limit` intents that are due, those due longest first."""
+    due = (
+        select(intents.c.n)
+        .where(_WAITING, intents.c.not_before_us <= tx.now_us)
+        .order_by(intents.c.not_before_us, intents.c.n)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    taken = (
+        update(intents)
+        .where(intents.c.n.in_(select(due.c.n)))
+        .values(state=IntentState.RUNNING, owner=owner, leased_until_us=tx.now_us + lease_us)
+        .returning(*_FIELDS, intents.c.not_before_us, intents.c.n)
+    )
+    rows = sorted(tx.connection.execute(taken), key=lambda row: (row.not_before_us, row.n))
+    return [_intent(row) for row in rows]
+
+
+def holds(tx: Transaction, intent: str, *, owner: str) -> bool:
+    """Return whether the intent is running and still the owner's, and keep it so until the end of the transaction."""
+    mine = select(true()).where(intents.c.id == intent, intents.c.owner == owner, _RUNNING).with_for_update()
+    return tx.connection.execute(mine).scalar() is not None
+
+
+def record(tx: Transaction, done: Sequence[Attempt], *, owner: str) -> None:
+    """Store attempts and the states that they lead to; the state of what is no longer the owner's stays as it is."""
+    tried = [
+        {"of": attempt.intent, "started": attempt.started_us, "ended": attempt.ended_us, "came": attempt.outcome,
+         "said": _json(attempt.detail)}
+        for attempt in done
+        if attempt.outcome is not None
+    ]  # fmt: skip
+    if tried:
+        tx.connection.execute(_ADD_ATTEMPT, tried)
+    settled = [
+        {"of": attempt.intent, "mine": owner, "becomes": attempt.state, "said": _json(attempt.detail),
+         "failed": int(attempt.outcome == AttemptOutcome.FAILED), "after": attempt.not_before_us,
+         "done": tx.now_us if attempt.state in _ENDED else None}
+        for attempt in done
+    ]  # fmt: skip
+    if settled:
+        tx.connection.execute(_SETTLE, settled)
+
+
+def put_off(tx: Transaction, until: Mapping[str, Micros], *, owner: str) -> None:
+    """Give back intents that were not attempted, to be claimed again from the given moments on."""
+    rows = [{"of": intent, "mine": owner, "after": moment_us} for intent, moment_us in until.items()]
+    if rows:
+        tx.connection.execute(_PUT_OFF, rows)
+
+
+def renew(tx: Transaction, held: Collection[str], *, owner: str, lease_us: Micros = LEASE_US) -> None:
+    """Extend the leases of what the owner still works on."""
+    rows = [{"of": intent, "mine": owner, "until": tx.now_us + lease_us} for intent in held]
+    if rows:
+        tx.connection.execute(_RENEW, rows)
+
+
+def release(tx: Transaction, *, owner: str) -> None:
+    """Give back everything that the owner holds, not attempted or recorded as interrupted, at a graceful stop."""
+    mine = update(intents).where(_RUNNING, intents.c.owner == owner)
+    tx.connection.execute(mine.values(state=IntentState.WAITING, owner=None, leased_until_us=None))
+
+
+def reclaim(tx: Transaction, *, owner: str, alone: bool = False) -> int:
+    """Take back what others held when their lease ended, or at once where this process is `alone`; return how many.
+
+    Whether their effects arrived is not known: the attempt is recorded as interrupted and made again, under the same
+    idempotency key (law F4).
+    """
+    lost: ColumnElement[bool] = intents.c.leased_until_us <= tx.now_us
+    if alone:
+        lost = or_(lost, intents.c.owner != owner)
+    found = select(intents.c.id, intents.c.owner, intents.c.not_before_us).where(_RUNNING, lost)
+    rows = tx.connection.execute(found.with_for_update(skip_locked=True)).all()
+    if not rows:
+        return 0
+    said = _json({"error": "the attempt was interrupted: it is not known whether its effect arrived"})
+    interrupted = [
+        {"of": row.id, "started": row.not_before_us, "ended": tx.now_us, "came": AttemptOutcome.INTERRUPTED,
+         "said": said}
+        for row in rows
+    ]  # fmt: skip
+    tx.connection.execute(_ADD_ATTEMPT, interrupted)
+    tx.connection.execute(_PUT_OFF, [{"of": row.id, "mine": row.owner, "after": tx.now_us} for row in rows])
+    return len(rows)
+
+
+def retry(tx: Transaction, intent: str) -> dict[str, Any]:
+    """Let the intent be attempted again, now, with all of its retries; return it as `show` does.
+
+    Raises:
+        NotFound: there is no such intent.
+        IllegalTransition: it is running, or was performed, or its condition was false.
+    """
+    _move(tx, intent, (IntentState.WAITING, IntentState.DEAD, IntentState.DISCARDED), {
+        "state": IntentState.WAITING, "attempts": 0, "not_before_us": tx.now_us, "ended_us": None, "result": None,
+    })  # fmt: skip
+    return show(tx.connection, intent)
+
+
+def discard(tx: Transaction, intent: str, reason: str) -> dict[str, Any]:
+    """Give up on a waiting intent or a dead letter, saying why; return it as `show` does.
+
+    Raises:
+        NotFound: there is no such intent.
+        IllegalTransition: it is running, or has ended otherwise.
+    """
+    _move(tx, intent, (IntentState.WAITING, IntentState.DEAD), {
+        "state": IntentState.DISCARDED, "ended_us": tx.now_us, "result": _json({"discarded": reason}),
+    })  # fmt: skip
+    return show(tx.connection, intent)
+
+
+def _move(tx: Transaction, intent: str, allowed: tuple[IntentState, ...], values: dict[str, Any]) -> None:
+    changed = update(intents).where(intents.c.id == intent, intents.c.state.in_(allowed)).values(values)
+    if tx.connection.execute(changed).rowcount:
+        return
+    state = tx.connection.execute(select(intents.c.state).where(intents.c.id == intent)).scalar()
+    if state is None:
+        raise NotFound(f"there is no action {intent!r}")
+    raise IllegalTransition(f"the action is {state}; this needs it to be {' or '.join(allowed)}")
+
+
+def next_due(connection: Connection) -> Micros | None:
+    """Return the moment from which on the next waiting intent may be claimed, None if nothing waits."""
+    moment: Micros | None = connection.execute(select(func.min(intents.c.not_before_us)).where(_WAITING)).scalar()
+    return moment
+
+
+def page(
+    connection: Connection, *, state: str | None = None, automation: str | None = None, type: str | None = None,
+    firing: str | None = None, limit: int = 50, cursor: str | None = None,
+) -> Page:  # fmt: skip
+    """Return intents, newest first.
+
+    Raises:
+        InvalidInput: the cursor is not one of ours.
+    """
+    wanted = select(intents).order_by(intents.c.n.desc()).limit(limit + 1)
+    for column, value in (("state", state), ("automation", automation), ("type", type), ("firing", firing)):
+        if value is not None:
+            wanted = wanted.where(intents.c[column] == value)
+    if cursor is not None:
+        wanted = wanted.where(intents.c.n < decode_cursor(cursor))
+    return page_of([_document(row) for row in connection.execute(wanted)], limit=limit, place="n")
+
+
+def show(connection: Connection, intent: str) -> dict[str, Any]:
+    """Return one intent with its spec and its `history`: every attempt, oldest first.
+
+    Raises:
+        NotFound: there is no such intent.
+    """
+    row = connection.execute(select(intents).where(intents.c.id == intent)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no action {intent!r}")
+    tried = select(attempts).where(attempts.c.intent == intent).order_by(attempts.c.n)
+    history = [
+        {"number": attempt.number, "started": iso(attempt.started_us), "ended": iso(attempt.ended_us),
+         "outcome": attempt.outcome, "detail": json.loads(attempt.detail)}
+        for attempt in connection.execute(tried)
+    ]  # fmt: skip
+    return {**_document(row), "spec": json.loads(row.spec), "history": history}
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Return how many intents are in each state."""
+    found = connection.execute(select(intents.c.state, func.count()).group_by(intents.c.state))
+    return dict.fromkeys(map(str, IntentState), 0) | {row.state: row[1] for row in found}
+
+
+def _intent(row: Row[Any]) -> Intent:
+    return Intent(**{name: getattr(row, name) for name in Intent.__dataclass_fields__})
+
+
+def _document(row: Row[Any]) -> dict[str, Any]:
+    waits = row.state == IntentState.WAITING
+    return {"n": row.n, "id": row.id, "type": row.type, "state": row.state, "automation": row.automation,
+            "firing": row.firing, "position": row.position, "attempts": row.attempts, "created": iso(row.created_us),
+            "next": iso(row.not_before_us) if waits else None, "ended": iso(row.ended_us),
+            "result": None if row.result is None else json.loads(row.result)}  # fmt: skip
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
