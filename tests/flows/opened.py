@@ -1,0 +1,68 @@
+"""A store in a temporary directory whose time tests turn by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tocsin.schemas.event import Arrival
+from tocsin.schemas.moments import MINUTE, SECOND
+from tocsin.schemas.run import Run
+from tocsin.store import log, runs
+from tocsin.store.database import Database
+from tocsin.store.schema import prepare
+from tocsin.store.writer import Writer
+
+T0 = 1_750_000_000 * SECOND
+LIMITS = {"default": 10}
+T = TypeVar("T")
+
+
+class Hand:
+    """A clock that tests turn."""
+
+    def __init__(self) -> None:
+        self.us = T0
+
+    def now_us(self) -> int:
+        return self.us
+
+    def monotonic_s(self) -> float:
+        return self.us / SECOND
+
+
+class Opened:
+    """A database in a temporary directory, its writer and a clock."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(f"sqlite:///{path / 'tocsin.db'}")
+        prepare(self.database)
+        self.clock = Hand()
+        self.writer = Writer(self.database, self.clock)
+        self.writer.start()
+
+    def do(self, verb: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        return self.writer.submit(lambda tx: verb(tx, *args, **kwargs)).result(timeout=10)
+
+    def read(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        return self.database.read(query, *args, **kwargs)
+
+    def told(self) -> list[Arrival]:
+        return self.read(log.after, 0, limit=1000)
+
+    def create(self, run_id: str, **more: Any) -> Run:
+        values = {"flow": "backfill", "queue": "default", "parameters": {}, "run_id": run_id} | more
+        return self.do(runs.create, **values)
+
+    def claim(self, owner: str = "a", limits: dict[str, int] | None = None, limit: int = 10) -> list[str]:
+        claimed = self.do(runs.claim, owner=owner, limits=limits or LIMITS, limit=limit, lease_us=MINUTE)
+        return [run.id for run in claimed]
+
+    def begin(self, run_id: str, owner: str = "a") -> Run:
+        self.claim(owner)
+        return self.do(runs.start, run_id, owner=owner, process="1:2")
+
+    def close(self) -> None:
+        self.writer.close()
+        self.database.close()
