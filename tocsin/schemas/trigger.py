@@ -16,15 +16,26 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
-    AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError, ValidationInfo,
-    WithJsonSchema, field_serializer, field_validator, model_validator,
-)  # fmt: skip
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from tocsin.schemas.calendar import Cron, Recurrence, Zone
 from tocsin.schemas.event import bare_label, label_text
 from tocsin.schemas.moments import Duration
 from tocsin.schemas.pattern import LabelSpec, LabelSpecs, Names, OptionalNames, Readers, Where
+from tocsin.schemas.spec import Spec
 
 ZERO = timedelta(0)
 _SHORTEST = timedelta(seconds=1)
@@ -35,10 +46,8 @@ Subject: TypeAlias = tuple[str, ...]
 Problems: TypeAlias = Mapping[str, str]
 
 
-class _Spec(BaseModel):
+class _Trigger(Spec):
     """What all triggers have in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[None, BeforeValidator(lambda _: None), WithJsonSchema({})] = Field(default=None, exclude=True)
     """Triggers written for Prefect have ids of their own; they are read and mean nothing here."""
@@ -61,7 +70,7 @@ class _Spec(BaseModel):
             raise ValidationError.from_exception_data(type(self).__name__, errors)
 
 
-class _Matching(_Spec):
+class _Matching(_Trigger):
     """A trigger over events: which events, divided into keys by what (laws M1-M5)."""
 
     expect: Names
@@ -173,7 +182,7 @@ class DeadlineTrigger(_Matching):
     """None: since the previous due time (law D1)."""
 
 
-class ScheduleTrigger(_Spec):
+class ScheduleTrigger(_Trigger):
     """Times that come by themselves (laws T1, T2): one of `cron`, `every` and `rrule`."""
 
     type: Literal["schedule"]
@@ -199,7 +208,7 @@ class ScheduleTrigger(_Spec):
         return self
 
 
-class NotTrigger(_Spec):
+class NotTrigger(_Trigger):
     """A child of a composite that has to be absent (law C4); it stands in a compound or a sequence only."""
 
     type: Literal["not"]
@@ -207,7 +216,7 @@ class NotTrigger(_Spec):
     within: Duration | None = None
 
 
-class _Composite(_Spec):
+class _Composite(_Trigger):
     """A trigger over other triggers' firings, correlated by the labels in `for_each` (laws C1, C5)."""
 
     triggers: tuple[ChildTrigger, ...] = Field(min_length=1)
