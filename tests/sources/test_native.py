@@ -102,9 +102,9 @@ def test_a_wrong_field_is_named_with_what_is_wrong_about_it(change: dict[str, An
     assert message in problems(body(change))[0][2]
 
 
-def test_an_event_by_itself_has_no_index() -> None:
-    assert problems(b'{"event": "a"}') == [(None, "resource", "is required")]
-    assert problems(b'{"event": "tocsin.x", "resource": {"id": "a"}}')[0][:2] == (None, "event")
+def test_an_event_by_itself_has_the_index_of_the_first() -> None:
+    assert problems(b'{"event": "a"}') == [(0, "resource", "is required")]
+    assert problems(b'{"event": "tocsin.x", "resource": {"id": "a"}}')[0][:2] == (0, "event")
 
 
 def test_a_number_that_overflows_is_not_kept_as_infinity() -> None:

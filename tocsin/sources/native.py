@@ -46,7 +46,7 @@ class NativeParser:
         body = body.removeprefix(_BOM)
         if body.lstrip()[:1] == b"[":
             return self.admit(self._array(body), raw=body)
-        return self.admit([self._object(body)], raw=body, indexed=False)
+        return self.admit([self._object(body)], raw=body)
 
     def parse_lines(self, body: bytes) -> list[Event]:
         """Return the events of a body with one JSON object a line (NDJSON); empty lines do not count.
@@ -73,7 +73,7 @@ class NativeParser:
             raise refused(problems)
         return self.admit(events, raw=body)
 
-    def admit(self, events: list[Event], *, raw: bytes, indexed: bool = True) -> list[Event]:
+    def admit(self, events: list[Event], *, raw: bytes) -> list[Event]:
         """Return the events when they may enter the log; `raw` is the JSON that they were read from.
 
         Raises:
@@ -96,14 +96,14 @@ class NativeParser:
                 for field, message in _unkeepable(event.payload, ("payload",))
             ]
         if found:
-            raise refused([Problem(message, field, index if indexed else None) for index, field, message in found])
+            raise refused([Problem(message, field, index) for index, field, message in found])
         return events
 
     def _object(self, body: bytes) -> Event:
         try:
             event: Event = self._one(body)
         except ValidationError as error:
-            raise refused(explained(error)) from None
+            raise refused(explained(error, index=0)) from None
         return event
 
     def _array(self, body: bytes) -> list[Event]:

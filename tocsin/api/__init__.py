@@ -1,0 +1,1 @@
+"""HTTP over a running App. `asgi(app)` makes the ASGI application that a server serves."""
