@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
-from tocsin.schemas.moments import Micros
+from tocsin.schemas.moments import Micros, iso, span
 
 _NAMESPACE = uuid.UUID("6f0a3d0e-7c3c-5b86-9a4e-70c51b2e9d11")
 EVENTS_MAX = 1_000
@@ -76,18 +78,36 @@ class Firing:
     chain: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What one arrival (`seq`) or one moment (`seq` is None) did to one key, in a few words."""
+class Decision(NamedTuple):
+    """What one arrival (`seq`) or one moment (`seq` is None) did to one key, in a few words.
+
+    Most are never read: `says` is a sentence with places for `args`, put together only by `text`. In places written
+    `{0:time}` and `{0:span}` the argument is in microseconds. As JSON a decision is the list of its fields.
+    """
 
     automation: str
     node: str
     labels: dict[str, str]
     outcome: Outcome
-    text: str
     at_us: Micros
     seq: int | None = None
     firing: str | None = None
+    says: str = ""
+    args: Sequence[object] = ()
+
+    @property
+    def text(self) -> str:
+        """The sentence."""
+        return self.says.format(*(_Length(arg) if type(arg) is int else arg for arg in self.args))
+
+
+class _Length(int):
+    """A number that may be written as a moment or as a length of time."""
+
+    def __format__(self, spec: str) -> str:
+        if spec == "time":
+            return str(iso(self))
+        return span(self) if spec == "span" else str(int(self))
 
 
 def firing_id(*parts: object) -> str:
