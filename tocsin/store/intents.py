@@ -33,8 +33,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tocsin.errors import IllegalTransition, NotFound
+from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Firing
 from tocsin.schemas.moments import SECOND, Micros, iso
+from tocsin.store import firings, log
 from tocsin.store.page import Page, decode_cursor, page_of
 from tocsin.store.tables import attempts, intents
 from tocsin.store.writer import Transaction
@@ -177,6 +179,14 @@ def claim(tx: Transaction, *, owner: str, limit: int, lease_us: Micros = LEASE_U
     )
     rows = sorted(tx.connection.execute(taken), key=lambda row: (row.not_before_us, row.n))
     return [_intent(row) for row in rows]
+
+
+def subjects(
+    connection: Connection, claimed: Collection[Intent]
+) -> tuple[dict[str, Firing], dict[int, Arrival]]:
+    """Return the firings that intents answer to, by id, and the events of these firings, by place."""
+    found = firings.by_id(connection, {intent.firing for intent in claimed})
+    return found, log.by_seq(connection, {seq for firing in found.values() for seq in firing.events})
 
 
 def holds(tx: Transaction, intent: str, *, owner: str) -> bool:

@@ -1,0 +1,121 @@
+"""One attempt as a handler sees it: what it is about, its idempotency key, and how templates and secrets are filled in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+from tocsin.actions import context
+from tocsin.actions.ports import Secrets
+from tocsin.schemas.action import is_template
+from tocsin.schemas.event import Arrival
+from tocsin.schemas.firing import Firing
+from tocsin.schemas.moments import Micros
+from tocsin.schemas.secret import SecretReference
+from tocsin.schemas.template import render
+
+EXCERPT_CHARS = 500
+"""How much of an answer is kept in the record of an attempt."""
+
+
+class Call:
+    """What a handler is told. It also collects, for the record, template names that had no value (`missing`), and
+    the secrets that were looked up (`revealed`), which must not get into any record.
+    """
+
+    def __init__(
+        self, *, key: str, attempt: int, now_us: Micros, firing: Firing, arrivals: Mapping[int, Arrival],
+        automation: Mapping[str, Any], secrets: Secrets,
+    ) -> None:  # fmt: skip
+        """Keep what the attempt is about; nothing is computed before it is asked for."""
+        self.key = key
+        self.attempt = attempt
+        self.now_us = now_us
+        self.firing = firing
+        self.missing: set[str] = set()
+        self.revealed: set[str] = set()
+        self._arrivals = arrivals
+        self._automation = automation
+        self._secrets = secrets
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The automations that lead to what this call brings about, its own last (law F5)."""
+        return (*self.firing.chain, self.firing.automation)
+
+    @property
+    def by(self) -> str:
+        """Who does it, for records."""
+        return f"automation/{self.firing.automation}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return what conditions see, as plain JSON."""
+        return context.facts(self.firing, self._arrivals, self._automation)
+
+    def body(self) -> dict[str, Any]:
+        """Return what a webhook carries when its definition gives no body."""
+        return context.body(self.firing, self._arrivals, self._automation)
+
+    @cached_property
+    def _variables(self) -> dict[str, Any]:
+        return context.variables(self.firing, self._arrivals, self._automation)
+
+    def value(self, template: Any) -> Any:
+        """Fill in a template, or all templates in a structure; one that is a single expression keeps its type."""
+        rendered = render(template, self._variables)
+        self.missing.update(rendered.missing)
+        return rendered.value
+
+    def plain(self, template: Any) -> Any:
+        """Fill in templates and return plain JSON: moments become text."""
+        return json.loads(as_json(self.value(template)))
+
+    def text(self, template: str) -> str:
+        """Fill in a template and return its value as text."""
+        if not is_template(template):
+            return template
+        value = self.value(template)
+        return value if isinstance(value, str) else "" if value is None else as_text(value)
+
+    def reveal(self, value: str | SecretReference) -> str:
+        """Return a secret, looked up just now, or a template filled in.
+
+        Raises:
+            NotFound: the secret is not there.
+        """
+        if isinstance(value, str):
+            return self.text(value)
+        secret = self._secrets.resolve(value)
+        self.revealed |= {secret, secret.removeprefix(value.prefix)}
+        return secret
+
+    def excerpt(self, text: str) -> str:
+        """Return how a text begins, without the secrets that were looked up for this call."""
+        return str(scrub(text, self.revealed))[:EXCERPT_CHARS]
+
+
+def as_text(value: Any) -> str:
+    """Return a value as JSON writes it; a moment as ISO 8601."""
+    return value.isoformat() if hasattr(value, "isoformat") else as_json(value)
+
+
+def as_json(value: Any) -> str:
+    """Return a value as JSON; what JSON does not know is written as text, moments as ISO 8601."""
+    return json.dumps(value, default=lambda other: other.isoformat() if hasattr(other, "isoformat") else str(other))
+
+
+def scrub(value: Any, secrets: Collection[str]) -> Any:
+    """Return a JSON value in which every secret, as it is or quoted for a URL or JSON, is replaced by dots."""
+    if not secrets:
+        return value
+    if isinstance(value, str):
+        spelled = {form for secret in secrets for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
+        for form in sorted(filter(None, spelled), key=len, reverse=True):
+            value = value.replace(form, "•••")
+        return value
+    if isinstance(value, dict):
+        return {name: scrub(item, secrets) for name, item in value.items()}
+    return [scrub(item, secrets) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,139 @@
+"""What came of attempts, on its way into the store: many outcomes share one transaction and one commit.
+
+An outcome is kept until it is durable, however long the database is away; what it stands for stays held meanwhile,
+so memory is bounded by what the dispatcher may hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from tocsin.actions.ports import Unit
+from tocsin.errors import Conflict, Overloaded, Unavailable
+from tocsin.schemas.event import Event
+from tocsin.schemas.firing import Firing
+from tocsin.schemas.moments import Micros
+from tocsin.store import intents
+from tocsin.store.intents import Attempt, Intent, IntentState
+from tocsin.store.log import OWN_SOURCE, Draft, append
+from tocsin.store.writer import Transaction, Writer
+
+log = logging.getLogger(__name__)
+
+_BATCH = 500
+_TOLD = {IntentState.SUCCEEDED: "tocsin.action.succeeded", IntentState.DEAD: "tocsin.action.failed"}
+
+
+class NotOurs(Conflict):
+    """The lease has ended and somebody else has the intent now; nothing was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An attempt at an intent of a firing."""
+
+    intent: Intent
+    firing: Firing
+    attempt: Attempt
+
+
+class Recorded(Protocol):
+    """Is told the ids of intents whose outcome is durable, and whether some of them are to be claimed `again`."""
+
+    def __call__(self, ids: Sequence[str], *, again: bool) -> None: ...
+
+
+class Outcomes:
+    """Stores outcomes for one owner, in batches; `recorded` is told what was."""
+
+    def __init__(self, writer: Writer, *, owner: str, recorded: Recorded) -> None:
+        """Prepare; `run` does the work."""
+        self._writer = writer
+        self._owner = owner
+        self._recorded = recorded
+        self._waiting: list[Outcome] = []
+        self._put_off: dict[str, Micros] = {}
+        self._some = asyncio.Event()
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def put(self, outcome: Outcome) -> None:
+        """Have an outcome stored with the next batch."""
+        self._waiting.append(outcome)
+        self._changed()
+
+    def put_off(self, intent: str, *, until_us: Micros) -> None:
+        """Have an intent that was not attempted given back, to be claimed again from a moment on."""
+        self._put_off[intent] = until_us
+        self._changed()
+
+    def _changed(self) -> None:
+        self._some.set()
+        self._none.clear()
+
+    async def run(self) -> None:
+        """Store batches until cancelled."""
+        while True:
+            await self._some.wait()
+            batch, later = self._waiting[:_BATCH], dict(self._put_off)
+            try:
+                await self._writer.run(partial(self._write, batch, later))
+            except (Unavailable, Overloaded) as error:
+                log.warning("%d outcomes of actions are not stored yet: %s", len(self._waiting), error)
+                await asyncio.sleep(error.retry_after_s)
+                continue
+            del self._waiting[: len(batch)]
+            self._put_off = {intent: at_us for intent, at_us in self._put_off.items() if intent not in later}
+            again = bool(later) or any(outcome.attempt.state is IntentState.WAITING for outcome in batch)
+            self._recorded([*(outcome.intent.id for outcome in batch), *later], again=again)
+            if not self._waiting and not self._put_off:
+                self._some.clear()
+                self._none.set()
+
+    async def settled(self) -> None:
+        """Wait until everything that was put is durable."""
+        await self._none.wait()
+
+    async def perform(self, unit: Unit, outcome: Outcome) -> None:
+        """Run an effect inside our own database and store its outcome in the same transaction: exactly once.
+
+        Raises:
+            NotOurs: somebody else has the intent now.
+            TocsinError: what the unit raises; nothing of it was kept.
+        """
+        await self._writer.run(partial(self._perform, unit, outcome))
+        self._recorded([outcome.intent.id], again=False)
+
+    def _perform(self, unit: Unit, outcome: Outcome, tx: Transaction) -> None:
+        if not intents.holds(tx, outcome.intent.id, owner=self._owner):
+            raise NotOurs("the lease of the action has ended: somebody else performs it")
+        details = {**unit(tx), **outcome.attempt.detail}
+        self._write([replace(outcome, attempt=replace(outcome.attempt, detail=details))], {}, tx)
+
+    def _write(self, batch: Sequence[Outcome], later: Mapping[str, Micros], tx: Transaction) -> None:
+        intents.record(tx, [outcome.attempt for outcome in batch], owner=self._owner)
+        intents.put_off(tx, later, owner=self._owner)
+        told = [_told(outcome) for outcome in batch if outcome.attempt.state in _TOLD]
+        if told:
+            append(tx, told)
+
+
+def _told(outcome: Outcome) -> Draft:
+    """Return the engine's own event about an intent that has ended; it carries its chain on (law F5)."""
+    intent, attempt, firing = outcome.intent, outcome.attempt, outcome.firing
+    event = Event(
+        event=_TOLD[attempt.state],
+        resource={"id": f"action/{intent.id}", "type": intent.type, "automation": intent.automation},
+        related=[
+            {"id": f"automation/{intent.automation}", "role": "automation"},
+            {"id": f"firing/{intent.firing}", "role": "firing"},
+        ],
+        payload={"attempts": intent.attempts + 1, "position": intent.position, "detail": dict(attempt.detail)},
+        source=OWN_SOURCE,
+    )
+    return Draft(event, (*firing.chain, intent.automation))

@@ -1,0 +1,174 @@
+"""One attempt at one intent: its condition, its handler, its time limit, and what follows from a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from tocsin.actions.call import Call, scrub
+from tocsin.actions.handlers import HANDLERS
+from tocsin.actions.ports import AddressRefused, Ports, Unit
+from tocsin.actions.targets import target
+from tocsin.clock import Clock
+from tocsin.errors import ActionFailed, Overloaded, TocsinError, Unavailable
+from tocsin.schemas.action import Action, AnyAction, Retry
+from tocsin.schemas.event import Arrival
+from tocsin.schemas.expression import Expression, compile_expression
+from tocsin.schemas.firing import Firing
+from tocsin.schemas.moments import SECOND, Micros, duration_us, iso, span
+from tocsin.store.intents import Attempt, AttemptOutcome, Intent, IntentState
+
+log = logging.getLogger(__name__)
+
+_SPECS: TypeAdapter[AnyAction] = TypeAdapter(Action)
+_KNOWN_SPECS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An intent with the firing it answers to and, of the firing's events, those that are still kept."""
+
+    intent: Intent
+    firing: Firing
+    arrivals: Mapping[int, Arrival]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An attempt that succeeded; with a `unit`, one that will have when the unit is committed."""
+
+    attempt: Attempt
+    unit: Unit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    spec: AnyAction
+    condition: Expression | None
+
+
+class Performer:
+    """Performs jobs through the table of handlers. `definition` returns an automation as it is written, or None."""
+
+    def __init__(
+        self, ports: Ports, *, clock: Clock, definition: Callable[[str], Mapping[str, Any] | None], random: Random
+    ) -> None:
+        """Prepare; `random` spreads retries."""
+        self._ports = ports
+        self._clock = clock
+        self._definition = definition
+        self._random = random
+        self._prepare = lru_cache(_KNOWN_SPECS)(_prepared)
+
+    def target(self, job: Job) -> str:
+        """Return the name of what the job's effect meets, for example `host/example.org:443`."""
+        try:
+            return target(self._prepare(job.intent.spec).spec, self._call(job, attempt=0))
+        except Exception:  # noqa: BLE001 - performing it will meet the same fault, and say so in its record
+            return "own"
+
+    async def perform(self, job: Job, *, began_us: Micros) -> Done:
+        """Attempt the effect; a failure is the attempt's outcome and is not raised."""
+        call = self._call(job, attempt=job.intent.attempts + 1)
+        try:
+            prepared = self._prepare(job.intent.spec)
+            if prepared.condition is not None and not prepared.condition.holds(call.facts()):
+                return Done(self._skipped(job, prepared.condition, began_us))
+            limit_s = prepared.spec.timeout.total_seconds()
+            try:
+                async with asyncio.timeout(limit_s):
+                    result = await HANDLERS[type(prepared.spec)](prepared.spec, call, self._ports)
+            except TimeoutError:
+                raise ActionFailed(f"no answer within {span(duration_us(prepared.spec.timeout))}") from None
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the outcome of its attempt
+            return Done(self.failed(job, error, began_us=began_us, call=call))
+        unit, details = (result, {}) if callable(result) else (None, result)
+        if call.missing:
+            details["missing"] = sorted(call.missing)
+        return Done(self._attempt(job, IntentState.SUCCEEDED, began_us, scrub(details, call.revealed)), unit)
+
+    def failed(self, job: Job, error: Exception, *, began_us: Micros, call: Call | None = None) -> Attempt:
+        """Return the attempt that failed with this error: to be tried again, or a dead letter."""
+        failure = _failure(error, job)
+        retry, failures = self._retry(job), job.intent.attempts + 1
+        detail: dict[str, Any] = {"error": str(failure)}
+        if call is not None and call.missing:
+            detail["missing"] = sorted(call.missing)
+        if failure.permanent or failures >= retry.attempts:
+            detail["final"] = "a retry can not help" if failure.permanent else f"all {failures} attempts failed"
+            state, not_before_us = IntentState.DEAD, 0
+        else:
+            wait_us = backoff_us(retry, failures, random=self._random, asked_s=failure.retry_after_s)
+            not_before_us = self._clock.now_us() + wait_us
+            state, detail["retry_at"] = IntentState.WAITING, iso(not_before_us)
+        revealed = frozenset() if call is None else call.revealed
+        return Attempt(job.intent.id, state, AttemptOutcome.FAILED, began_us, self._clock.now_us(),
+                       scrub(detail, revealed), not_before_us)  # fmt: skip
+
+    def interrupted(self, job: Job, *, began_us: Micros) -> Attempt:
+        """Return the attempt that a stop interrupted: whether its effect arrived is not known, it is made again."""
+        now_us = self._clock.now_us()
+        detail = {"error": "the server stopped: it is not known whether the effect arrived"}
+        outcome = AttemptOutcome.INTERRUPTED
+        return Attempt(job.intent.id, IntentState.WAITING, outcome, began_us, now_us, detail, now_us)
+
+    def _skipped(self, job: Job, condition: Expression, began_us: Micros) -> Attempt:
+        detail = {"skipped": f"the condition {condition.text!r} does not hold"}
+        return Attempt(job.intent.id, IntentState.SKIPPED, None, began_us, self._clock.now_us(), detail)
+
+    def _attempt(self, job: Job, state: IntentState, began_us: Micros, detail: dict[str, Any]) -> Attempt:
+        return Attempt(job.intent.id, state, AttemptOutcome.SUCCEEDED, began_us, self._clock.now_us(), detail)
+
+    def _call(self, job: Job, *, attempt: int) -> Call:
+        automation = self._definition(job.firing.automation) or {}
+        return Call(
+            key=job.intent.id, attempt=attempt, now_us=self._clock.now_us(), firing=job.firing, arrivals=job.arrivals,
+            automation=automation, secrets=self._ports.secrets,
+        )  # fmt: skip
+
+    def _retry(self, job: Job) -> Retry:
+        try:
+            return self._prepare(job.intent.spec).spec.retry
+        except ValueError:
+            return Retry(attempts=1)
+
+
+def _prepared(spec: str) -> _Prepared:
+    action = _SPECS.validate_json(spec)
+    return _Prepared(action, None if action.condition is None else compile_expression(action.condition))
+
+
+def backoff_us(retry: Retry, failures: int, *, random: Random, asked_s: float | None) -> Micros:
+    """Return how long to wait after so many failures: exponential, with full jitter, at least what the target asked.
+
+    What the target asks for counts up to `max_delay`, which its author gave as the longest wait.
+    Source: "Exponential Backoff And Jitter", Marc Brooker, AWS Architecture Blog, 2015.
+    """
+    most_us = duration_us(retry.max_delay)
+    ceiling_us = min(most_us, duration_us(retry.delay) << min(failures - 1, 40))
+    asked_us = 0 if asked_s is None else min(most_us, int(asked_s * SECOND))
+    return max(asked_us, int(random.uniform(0, ceiling_us)))
+
+
+def _failure(error: Exception, job: Job) -> ActionFailed:
+    """Say what an error means for the attempt; a text that is not ours may hold a secret, so it stays out."""
+    match error:
+        case ActionFailed():
+            return error
+        case Unavailable() | Overloaded():
+            return ActionFailed(str(error), retry_after_s=error.retry_after_s)
+        case TocsinError() | AddressRefused():
+            return ActionFailed(str(error), permanent=True)
+        case _:
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.error("action %s (%s) met an unexpected %s\n%s", job.intent.id, job.intent.type, type(error).__name__,
+                      frames)  # fmt: skip
+            return ActionFailed(f"an unexpected {type(error).__name__}: the server's log says where")
