@@ -19,7 +19,7 @@ def cron_times(expression: str, zone: str, *, after: datetime) -> Iterator[datet
     local = croniter(expression, (after.astimezone(place) - timedelta(hours=3)).replace(tzinfo=None))
     last = after
     while True:
-        at = _instant(local.get_next(datetime), place)
+        at = instant(local.get_next(datetime), place)
         if at > last:
             last = at
             yield at
@@ -40,8 +40,8 @@ def last_cron_time(expression: str, zone: str, *, before: datetime) -> datetime:
 
 
 @cache
-def _instant(local: datetime, place: ZoneInfo) -> datetime:
-    """A local time as an instant: the first of two; the end of the gap for none."""
+def instant(local: datetime, place: ZoneInfo) -> datetime:
+    """A local time as an instant: the first of two, the end of the gap for none (law D4)."""
     for minutes in range(24 * 60):
         there = (local + timedelta(minutes=minutes)).replace(tzinfo=place, fold=0)
         if there.astimezone(UTC).astimezone(place).replace(tzinfo=None) == there.replace(tzinfo=None):

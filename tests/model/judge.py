@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from tests.model.absence import Absence
+from tests.model.composite import Composite
 from tests.model.deadline import Deadline
 from tests.model.notation import Event, Firing, Json, moment, read_log, written
 from tests.model.reactive import Reactive
+from tests.model.schedule import Schedule
 from tests.model.silence import Outages, Rule
 
 
@@ -41,6 +43,10 @@ class Setting:
             return Deadline.read(trigger, rule=rule, stored=self.stored)
         if kind == "absence" or trigger.get("posture") == "Proactive":
             return Absence.read(trigger, armed=self.armed, lateness=self.lateness, outages=self.outages)
+        if kind in ("compound", "sequence"):
+            return Composite(trigger, self.node, outages=self.outages)
+        if kind == "schedule":
+            return Schedule(trigger, armed=self.armed, outages=self.outages)
         if kind == "event":
             return Reactive(trigger, lateness=self.lateness)
         raise ValueError(f"the model knows no trigger of type {kind!r}")
