@@ -1,4 +1,4 @@
-"""One attempt as a handler sees it: what it is about, its idempotency key, and how templates and secrets are filled in."""
+"""One attempt as a handler sees it: what it is about, its idempotency key, its templates and secrets filled in."""
 
 from __future__ import annotations
 

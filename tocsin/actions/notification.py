@@ -102,8 +102,8 @@ async def to_email(channel: EmailChannel, notification: Notification, call: Call
         raise ActionFailed(f"the mail can not be written: {error}", permanent=True) from None
     message.set_content(notification.body.encode(errors="replace").decode())
     password = None if channel.password is None else call.reveal(channel.password)
-    await ports.mail.send(message, channel, password)
-    return {"recipients": len(channel.to)}
+    refused = await ports.mail.send(message, channel, password)
+    return {"recipients": len(channel.to), "refused": refused}
 
 
 async def to_apprise(channel: AppriseChannel, notification: Notification, call: Call, ports: Ports) -> Details:

@@ -66,8 +66,8 @@ class Http(Protocol):
 class Mail(Protocol):
     """A way to hand mail to an SMTP server."""
 
-    async def send(self, message: EmailMessage, channel: EmailChannel, password: str | None) -> None:
-        """Raises ActionFailed when the server did not take the mail for all recipients."""
+    async def send(self, message: EmailMessage, channel: EmailChannel, password: str | None) -> list[str]:
+        """Return the addresses that were refused while others were taken. Raises ActionFailed: none was taken."""
         ...
 
 

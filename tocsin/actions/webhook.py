@@ -1,7 +1,7 @@
 """HTTP requests: what is sent, and what an answer means.
 
-Every attempt of one effect carries the same `Idempotency-Key`. Signatures follow Standard Webhooks,
-https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md, where `webhook-id` is that key.
+Every attempt of one effect carries the same `Idempotency-Key`. Signatures follow Standard Webhooks
+(https://www.standardwebhooks.com), where `webhook-id` is that key.
 """
 
 from __future__ import annotations
