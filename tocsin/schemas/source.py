@@ -50,12 +50,15 @@ Verification = Annotated[HmacVerification | TokenVerification | NoVerification, 
 class EventMapping(Spec):
     """How a request becomes an event: JMESPath over `{body, headers, query, method, source}`."""
 
+    each: JMESPath | None = Field(
+        None, description="Finds a list; each item becomes an event, and is `item` in the other expressions."
+    )
     event: JMESPath = Field(description="The event's name.")
     resource: dict[str, JMESPath] = Field(description="The labels of its resource; `id` is required.")
     related: list[dict[str, JMESPath]] = Field(
         default_factory=list, description="Related resources; `id` and `role` are required, one without id is left out."
     )
-    payload: JMESPath = Field("body", description="The event's payload.")
+    payload: JMESPath | None = Field(None, description="The event's payload; default the body, with `each` the item.")
     id: JMESPath | None = Field(None, description="What identifies the event; sent again, it is a duplicate.")
     occurred: JMESPath | None = Field(None, description="When it happened; else when it was received.")
 
