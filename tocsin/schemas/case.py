@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, JsonValue, field_validator, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, JsonValue, field_validator, model_validator
 
 from tocsin.schemas.event import Event, Identity, Labels, Name
 from tocsin.schemas.firing import Verdict
 from tocsin.schemas.spec import EntryName, Spec, with_id, with_id_and_role
 
-Instant = Annotated[AwareDatetime, Field(strict=True)]
+
+def _as_written(value: Any) -> Any:
+    if isinstance(value, str | datetime):
+        return value
+    raise ValueError("is not a time: write it with its offset, 2026-03-02T09:00:00+01:00")
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_as_written, json_schema_input_type=datetime)]
 """An ISO 8601 time with its offset from UTC."""
 
 

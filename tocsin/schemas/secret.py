@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from tocsin.errors import NotFound
-from tocsin.schemas.spec import Spec, Text
+from tocsin.schemas.spec import Path, Spec, Text
 
 
 class SecretReference(Spec):
@@ -67,3 +67,18 @@ TextOrSecret = Annotated[
     Annotated[str, Tag("text")] | Annotated[SecretReference, Tag("secret")], Discriminator(_text_or_secret)
 ]
 """A field that takes plain text, or a reference to a secret."""
+
+
+def secrets_in(value: Any, path: Path = ()) -> Iterator[tuple[Path, SecretReference]]:
+    """Return all references in a definition, or a part of one, each with its path."""
+    if isinstance(value, SecretReference):
+        yield path, value
+    elif isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            yield from secrets_in(getattr(value, name), (*path, field.alias or name))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from secrets_in(item, (*path, key))
+    elif isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            yield from secrets_in(item, (*path, position))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from tocsin.schemas.expression import compile_expression
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Where a value stands in a definition: keys and positions, from the top."""
 
 NAME_MAX = 200
 """The most characters of a name."""

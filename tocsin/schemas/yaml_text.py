@@ -19,15 +19,13 @@ from typing import Any
 import yaml
 
 from tocsin.errors import InvalidDefinition, Problem
+from tocsin.schemas.spec import Path
 
 DEPTH_MAX = 64
 """The most mappings and lists inside each other."""
 
 ALIASED_MAX = 100_000
 """The most values that all aliases of a file together may repeat."""
-
-Path = tuple[str | int, ...]
-"""Where a value stands in the data: keys and positions, from the top."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONSTANTS = {
