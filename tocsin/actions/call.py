@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tocsin.actions import context
-from tocsin.actions.ports import Secrets
+from tocsin.actions.ports import Cause, Secrets
 from tocsin.schemas.action import is_template
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Firing
@@ -42,14 +42,10 @@ class Call:
         self._secrets = secrets
 
     @property
-    def chain(self) -> tuple[str, ...]:
-        """The automations that lead to what this call brings about, its own last (law F5)."""
-        return (*self.firing.chain, self.firing.automation)
-
-    @property
-    def by(self) -> str:
-        """Who does it, for records."""
-        return f"automation/{self.firing.automation}"
+    def cause(self) -> Cause:
+        """On whose behalf the call is made."""
+        firing = self.firing
+        return Cause(firing.automation, firing.id, (*firing.chain, firing.automation))
 
     def facts(self) -> dict[str, Any]:
         """Return what conditions see, as plain JSON."""

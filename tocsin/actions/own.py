@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from tocsin.actions.call import Call
-from tocsin.actions.ports import Cause, Ports, Unit
+from tocsin.actions.ports import Ports, Unit
 from tocsin.errors import ActionFailed
 from tocsin.schemas.action import (
     CancelRun,
@@ -21,33 +21,33 @@ from tocsin.schemas.event import RESERVED, Event
 
 async def run_flow(spec: RunFlow, call: Call, ports: Ports) -> Unit:
     """Start a run of a flow, whose id is the idempotency key: one effect starts one run."""
-    cause = Cause(automation=call.firing.automation, firing=call.firing.id, chain=call.chain)
-    return ports.runs.start(spec.flow, run_id=call.key, parameters=call.plain(spec.parameters), cause=cause)
+    parameters = call.plain(spec.parameters)
+    return ports.runs.start(spec.flow, run_id=call.key, parameters=parameters, cause=call.cause)
 
 
 async def cancel_run(spec: CancelRun, call: Call, ports: Ports) -> Unit:
     """Cancel a run of a flow."""
-    return ports.runs.cancel(call.text(spec.run), by=call.by)
+    return ports.runs.cancel(call.text(spec.run), cause=call.cause)
 
 
 async def pause_queue(spec: PauseQueue, call: Call, ports: Ports) -> Unit:
     """Start no more runs from a queue."""
-    return ports.queues.pause(call.text(spec.queue), by=call.by)
+    return ports.queues.pause(call.text(spec.queue), cause=call.cause)
 
 
 async def resume_queue(spec: ResumeQueue, call: Call, ports: Ports) -> Unit:
     """Start runs from a paused queue again."""
-    return ports.queues.resume(call.text(spec.queue), by=call.by)
+    return ports.queues.resume(call.text(spec.queue), cause=call.cause)
 
 
 async def pause_automation(spec: PauseAutomation, call: Call, ports: Ports) -> Unit:
     """Pause an automation (law S4)."""
-    return ports.automations.pause(call.text(spec.automation), by=call.by)
+    return ports.automations.pause(call.text(spec.automation), cause=call.cause)
 
 
 async def resume_automation(spec: ResumeAutomation, call: Call, ports: Ports) -> Unit:
     """Resume a paused automation (law S4)."""
-    return ports.automations.resume(call.text(spec.automation), by=call.by)
+    return ports.automations.resume(call.text(spec.automation), cause=call.cause)
 
 
 async def emit_event(spec: EmitEvent, call: Call, ports: Ports) -> Unit:
@@ -62,10 +62,10 @@ async def emit_event(spec: EmitEvent, call: Call, ports: Ports) -> Unit:
             related=[{label: call.text(value) for label, value in labels.items()} for labels in spec.related],
             payload=call.plain(spec.payload),
             id=call.key,
-            source=call.by,
+            source=call.cause.by,
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
         raise ActionFailed(f"the event came out wrong: {field}: {first['msg']}", permanent=True) from None
-    return ports.events.emit(event, chain=call.chain)
+    return ports.events.emit(event, chain=call.cause.chain)

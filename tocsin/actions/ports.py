@@ -103,21 +103,26 @@ class ServerLog(Protocol):
         ...
 
 
-class Queues(Protocol):
-    """The queues of flow runs. A unit raises NotFound when there is no such queue."""
-
-    def pause(self, name: str, *, by: str) -> Unit: ...
-
-    def resume(self, name: str, *, by: str) -> Unit: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Who asks for a run: an automation, for a firing; `chain` ends with that automation (law F5)."""
+    """Who acts: an automation, for a firing; `chain` ends with that automation (law F5)."""
 
     automation: str
     firing: str
     chain: tuple[str, ...]
+
+    @property
+    def by(self) -> str:
+        """Who did it, as records say it."""
+        return f"automation/{self.automation}"
+
+
+class Queues(Protocol):
+    """The queues of flow runs. A unit raises NotFound when there is no such queue."""
+
+    def pause(self, name: str, *, cause: Cause) -> Unit: ...
+
+    def resume(self, name: str, *, cause: Cause) -> Unit: ...
 
 
 class Runs(Protocol):
@@ -125,15 +130,15 @@ class Runs(Protocol):
 
     def start(self, flow: str, *, run_id: str, parameters: Mapping[str, Any], cause: Cause) -> Unit: ...
 
-    def cancel(self, run_id: str, *, by: str) -> Unit: ...
+    def cancel(self, run_id: str, *, cause: Cause) -> Unit: ...
 
 
 class Automations(Protocol):
     """The automations that are defined. A unit raises NotFound when there is no such automation."""
 
-    def pause(self, name: str, *, by: str) -> Unit: ...
+    def pause(self, name: str, *, cause: Cause) -> Unit: ...
 
-    def resume(self, name: str, *, by: str) -> Unit: ...
+    def resume(self, name: str, *, cause: Cause) -> Unit: ...
 
 
 class Events(Protocol):
