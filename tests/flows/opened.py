@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.moments import MINUTE, SECOND
-from tocsin.schemas.run import Run
+from tocsin.schemas.run import Ending, Run
 from tocsin.store import log, runs
 from tocsin.store.database import Database
 from tocsin.store.schema import prepare
@@ -61,7 +61,18 @@ class Opened:
 
     def begin(self, run_id: str, owner: str = "a") -> Run:
         self.claim(owner)
-        return self.do(runs.start, run_id, owner=owner, process="1:2")
+        return self.start(run_id)
+
+    def find(self, run_id: str) -> Run:
+        run = self.read(runs.find, run_id)
+        assert run is not None
+        return run
+
+    def start(self, run_id: str) -> Run:
+        return self.do(runs.start, self.find(run_id), process="a:1:b/2")
+
+    def finish(self, run_id: str, ending: Ending, *, retry_at_us: int | None = None) -> Run:
+        return self.do(runs.finish, self.find(run_id), ending, retry_at_us=retry_at_us)
 
     def close(self) -> None:
         self.writer.close()

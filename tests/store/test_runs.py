@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from sqlalchemy import update
 from tests.flows.opened import T0, Opened
 from tocsin.errors import IllegalTransition, InvalidInput, NotFound
 from tocsin.schemas.moments import MINUTE, SECOND
-from tocsin.schemas.run import ENDED, TRANSITIONS, Ending, Run, RunState
+from tocsin.schemas.run import ENDED, JSON_BYTES, TRANSITIONS, Ending, Run, RunState
 from tocsin.store import queues, runs, tables
 from tocsin.store.writer import Transaction
 
@@ -38,7 +40,7 @@ def test_a_run_goes_from_pending_to_completed_and_tells_each_step(store: Opened)
     store.clock.us += SECOND
     store.begin("r1")
     store.clock.us += 2 * SECOND
-    ended = store.do(runs.finish, "r1", DONE, owner="a")
+    ended = store.finish("r1", DONE)
 
     assert ended.state is RunState.COMPLETED
     told = store.told()
@@ -79,10 +81,11 @@ def test_an_id_that_can_not_name_a_file_is_refused(store: Opened, run_id: str) -
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ({"x": "y" * runs.PARAMETERS_BYTES}, "pass a reference"),
-        ({"x": float("nan")}, "are not JSON"),
-        ({"x": "\ud800"}, "are not JSON"),
-        ({"x": object()}, "are not JSON"),
+        ({"x": "y" * JSON_BYTES}, "pass a reference"),
+        ({"x": float("nan")}, "is not JSON"),
+        ({"x": "\ud800"}, "is not JSON"),
+        ({"x": object()}, "is not JSON"),
+        ({"x": json.loads("[" * 51 + "]" * 51)}, "nested deeper"),
     ],
 )
 def test_parameters_that_can_not_be_handed_over_are_refused(store: Opened, parameters: Any, says: str) -> None:
@@ -106,9 +109,9 @@ def test_the_concurrency_of_a_queue_holds_over_all_workers(store: Opened) -> Non
     limits = {"default": 1, "nightly": 2}
     assert store.claim("a", limits) == ["r0", "r1"]
     assert store.claim("b", limits) == []
-    store.do(runs.start, "r0", owner="a", process="1:2")
+    store.start("r0")
     assert store.claim("b", limits) == []
-    store.do(runs.finish, "r0", DONE, owner="a")
+    store.finish("r0", DONE)
     assert store.claim("b", limits) == ["r2"]
     assert store.claim("c", limits | {"nightly": 1}) == []  # made smaller: nothing starts until there is room
 
@@ -124,10 +127,10 @@ def test_a_paused_queue_starts_nothing_and_what_runs_ends(store: Opened) -> None
     store.create("r2", queue="nightly")
     store.create("r3")
     assert store.claim(limit=1) == ["r1"]
-    store.do(runs.start, "r1", owner="a", process="1:2")
+    store.start("r1")
     store.do(queues.pause, "nightly", "api")
     assert store.claim() == ["r3"]
-    store.do(runs.finish, "r1", DONE, owner="a")
+    store.finish("r1", DONE)
     store.do(queues.resume, "nightly")
     assert store.claim() == ["r2"]
 
@@ -136,9 +139,9 @@ def test_a_claimed_run_that_is_handed_back_leaves_no_trace(store: Opened) -> Non
     store.create("r1")
     store.create("r2")
     store.claim(limit=1)
+    assert store.do(runs.release, owner="a", run_id="r2") == []
     assert store.do(runs.release, owner="a") == ["r1"]
-    run = store.read(runs.find, "r1")
-    assert run is not None
+    run = store.find("r1")
     assert (run.state, run.owner, run.attempt) == (RunState.PENDING, None, 1)
     assert names(store) == ["flow-run.pending", "flow-run.pending"]
     assert store.claim("b") == ["r1", "r2"]
@@ -147,22 +150,25 @@ def test_a_claimed_run_that_is_handed_back_leaves_no_trace(store: Opened) -> Non
 def test_only_the_owner_starts_and_ends_a_run(store: Opened) -> None:
     store.create("r1")
     store.claim("a")
-    with pytest.raises(IllegalTransition, match="does not belong"):
-        store.do(runs.start, "r1", owner="b", process="3:4")
-    store.do(runs.start, "r1", owner="a", process="1:2")
-    with pytest.raises(IllegalTransition, match="does not belong"):
-        store.do(runs.finish, "r1", DONE, owner="b")
+    mine = store.find("r1")
+    for other in (replace(mine, owner="b"), replace(mine, owner=None), replace(mine, attempt=2)):
+        with pytest.raises(IllegalTransition, match="does not belong"):
+            store.do(runs.start, other, process="a:1:b/2")
+        with pytest.raises(IllegalTransition, match="does not belong"):
+            store.do(runs.finish, other, BROKEN)
+    store.do(runs.start, mine, process="a:1:b/2")
+    store.do(runs.finish, mine, DONE)
     with pytest.raises(NotFound):
-        store.do(runs.start, "r9", owner="a", process="1:2")
+        store.do(runs.start, replace(mine, id="r9"), process="a:1:b/2")
 
 
 def test_an_attempt_ends_once(store: Opened) -> None:
     store.create("r1")
-    store.begin("r1")
-    store.do(runs.finish, "r1", GONE, owner="a")
+    attempt = store.begin("r1")
+    store.do(runs.finish, attempt, GONE)
     for ending in (GONE, DONE):
         with pytest.raises(IllegalTransition):
-            store.do(runs.finish, "r1", ending, owner="a")
+            store.do(runs.finish, attempt, ending)
     assert names(store).count("flow-run.crashed") == 1
 
 
@@ -170,12 +176,12 @@ def test_a_failed_run_with_retries_left_waits_as_the_next_attempt(store: Opened)
     store.create("r1")
     store.begin("r1")
     retry_at_us = T0 + MINUTE
-    again = store.do(runs.finish, "r1", BROKEN, owner="a", retry_at_us=retry_at_us)
+    again = store.finish("r1", BROKEN, retry_at_us=retry_at_us)
     assert (again.state, again.attempt, again.not_before_us) == (RunState.PENDING, 2, retry_at_us)
     assert store.claim() == []
     store.clock.us = retry_at_us
     store.begin("r1")
-    store.do(runs.finish, "r1", BROKEN, owner="a")
+    store.finish("r1", BROKEN)
 
     failed = [one.event for one in store.told() if one.event.event == "flow-run.failed"]
     assert [event.payload["retry_at"] for event in failed] == ["2025-06-15T15:07:40Z", None]  # type: ignore[index, call-overload]
@@ -194,18 +200,19 @@ def test_a_failed_run_with_retries_left_waits_as_the_next_attempt(store: Opened)
 def test_a_crashed_run_is_not_tried_again(store: Opened) -> None:
     store.create("r1")
     store.begin("r1")
-    assert store.do(runs.finish, "r1", GONE, owner="a", retry_at_us=T0).state is RunState.CRASHED
+    assert store.finish("r1", GONE, retry_at_us=T0).state is RunState.CRASHED
 
 
 def test_a_run_that_has_not_begun_is_cancelled_at_once(store: Opened) -> None:
     for run_id in ("r1", "r2"):
         store.create(run_id)
     store.claim(limit=1)
+    claimed = store.find("r1")
     for run_id in ("r1", "r2"):
         assert store.do(runs.cancel, run_id, "api").state is RunState.CANCELLED
         assert store.do(runs.cancel, run_id, "api").state is RunState.CANCELLED  # asking twice is fine
     with pytest.raises(IllegalTransition):  # so the gate of its process stays closed
-        store.do(runs.start, "r1", owner="a", process="1:2")
+        store.do(runs.start, claimed, process="a:1:b/2")
     assert names(store).count("flow-run.cancelled") == 2
 
 
@@ -215,14 +222,14 @@ def test_a_running_run_is_cancelled_when_its_process_has_ended(store: Opened) ->
     assert store.do(runs.cancel, "r1", "automation/stop").state is RunState.RUNNING
     held = store.do(runs.heartbeat, owner="a", lease_us=MINUTE)
     assert held["r1"].cancelled_by == "automation/stop"
-    again = store.do(runs.finish, "r1", BROKEN, owner="a", retry_at_us=T0)
+    again = store.finish("r1", BROKEN, retry_at_us=T0)
     assert again.state is RunState.FAILED  # and a cancelled run is not retried
 
 
 def test_an_ended_run_can_not_be_cancelled(store: Opened) -> None:
     store.create("r1")
     store.begin("r1")
-    store.do(runs.finish, "r1", DONE, owner="a")
+    store.finish("r1", DONE)
     with pytest.raises(IllegalTransition, match="already completed"):
         store.do(runs.cancel, "r1", "api")
     with pytest.raises(NotFound):
@@ -236,18 +243,15 @@ def test_a_heartbeat_keeps_what_the_owner_holds_and_nothing_else(store: Opened) 
     store.claim("b", limit=1)
     store.clock.us += 30 * SECOND
     assert list(store.do(runs.heartbeat, owner="a", lease_us=MINUTE)) == ["r1"]
-    others = store.read(runs.held_by_others, "a")
-    assert [(run.id, run.owner, run.leased_until_us) for run in others] == [("r2", "b", T0 + MINUTE)]
-    (mine,) = store.read(runs.held_by_others, "b")
-    assert mine.leased_until_us == T0 + 90 * SECOND
+    leases = [(run.id, run.owner, run.leased_until_us) for run in store.read(runs.held)]
+    assert leases == [("r1", "a", T0 + 90 * SECOND), ("r2", "b", T0 + MINUTE)]
 
 
 def test_every_step_that_the_table_does_not_know_is_refused(store: Opened) -> None:
     for number, (state, to) in enumerate(itertools.product(RunState, RunState)):
         run = store.create(f"r{number}")
         store.do(force, run, state)
-        known = store.read(runs.find, run.id)
-        assert known is not None
+        known = store.find(run.id)
         if to in TRANSITIONS[state]:
             continue
         before = len(store.told())
@@ -293,7 +297,7 @@ def test_what_is_kept_of_many_attempts_is_bounded(store: Opened) -> None:
     for _ in range(runs.ATTEMPTS_KEPT + 3):
         store.begin("r1")
         long = Ending(RunState.FAILED, "exit status 1", exit_status=1, error="x" * 100_000)
-        store.do(runs.finish, "r1", long, owner="a", retry_at_us=T0)
+        store.finish("r1", long, retry_at_us=T0)
     shown = store.read(runs.show, "r1")
     assert shown is not None
     assert len(shown["attempts"]) == runs.ATTEMPTS_KEPT

@@ -12,7 +12,8 @@ nobody knows how far the run came; an automation on `flow-run.crashed` can start
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -55,6 +56,37 @@ HELD = frozenset({RunState.CLAIMED, RunState.RUNNING})
 
 ENDED = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CRASHED, RunState.CANCELLED})
 """The states in which nothing more happens by itself (a failed run with retries left goes on to `pending` at once)."""
+
+
+JSON_BYTES = 60_000
+"""The largest parameters, and the largest result: they fit into an environment variable and into an event."""
+
+JSON_DEPTH = 50
+
+
+def json_text(value: object) -> str:
+    """Return parameters or a result as JSON text.
+
+    Raises:
+        ValueError: it is not JSON, larger than `JSON_BYTES` or nested deeper than `JSON_DEPTH`; how to mend it.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON: {error}") from None
+    if size > JSON_BYTES:
+        raise ValueError(f"takes {size} bytes as JSON, more than {JSON_BYTES}: pass a reference to the data instead")
+    depth, level = 0, [value]
+    while level := [inner for outer in level for inner in _inside(outer)]:
+        depth += 1
+        if depth > JSON_DEPTH:
+            raise ValueError(f"is nested deeper than {JSON_DEPTH} levels: pass it as text instead")
+    return text
+
+
+def _inside(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,11 @@ def ensure(tx: Transaction, name: str) -> None:
     tx.connection.execute(dialect.insert(queues).values(name=name, paused=False).on_conflict_do_nothing())
 
 
+def exists(conn: Connection, name: str) -> bool:
+    """Return whether the queue was ever used or paused."""
+    return conn.execute(select(queues.c.name).where(queues.c.name == name)).first() is not None
+
+
 def pause(tx: Transaction, name: str, by: str, *, chain: Sequence[str] = ()) -> bool:
     """Start nothing more from this queue; return whether that is new (then `queue.paused` is emitted).
 

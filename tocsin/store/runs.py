@@ -1,8 +1,8 @@
 """Runs of flows: every step is one transaction that checks the step, stores it and emits its event.
 
 Rule 1: `schemas/run.py` says which state follows which; `_move` is the only function here that changes a state.
-Rule 2: a run belongs to at most one worker, and only its owner starts, ends or releases it; a worker that was given up
-learns so from the refusal, and its process must end.
+Rule 2: an attempt belongs to at most one worker, which starts, ends or releases it and shows it as it was claimed; a
+worker that was given up learns so from the refusal, and its process must end.
 Rule 3: an attempt begins at most once: `start` stores the process before that process may do anything.
 """
 
@@ -29,6 +29,7 @@ from tocsin.schemas.run import (
     Run,
     RunState,
     attempt_document,
+    json_text,
     run_event,
 )
 from tocsin.store import queues
@@ -37,9 +38,6 @@ from tocsin.store.page import Page, decode_cursor, encode_cursor
 from tocsin.store.tables import queues as queue_table
 from tocsin.store.tables import runs
 from tocsin.store.writer import Transaction
-
-PARAMETERS_BYTES = 60_000
-"""The largest parameters of a run, as JSON: they fit into a pipe and into an environment variable."""
 
 ATTEMPTS_KEPT = 20
 ERROR_CHARS = 4_000
@@ -63,7 +61,7 @@ def create(
     `chain` is the chain of automations that led to it, `automation` included (law F5).
 
     Raises:
-        InvalidInput: the id can not name a file, or the parameters are not JSON or larger than `PARAMETERS_BYTES`.
+        InvalidInput: the id can not name a file, or the parameters can not be handed over (see `json_text`).
     """
     if not _ID.fullmatch(run_id):
         message = f"{run_id!r} can not be the id of a run: use up to 100 letters, digits, `.`, `_` and `-`"
@@ -106,14 +104,13 @@ def claim(tx: Transaction, *, owner: str, limits: Mapping[str, int], limit: int,
     return [_move(tx, run, RunState.CLAIMED, lease) for run in due[:limit]]
 
 
-def start(tx: Transaction, run_id: str, *, owner: str, process: str) -> Run:
+def start(tx: Transaction, run: Run, *, process: str) -> Run:
     """Record the process of a claimed run, which may begin once this is durable.
 
     Raises:
         IllegalTransition: the run was cancelled, or given to another worker: the process must not begin.
     """
-    run = _held(tx, run_id, owner)
-    return _move(tx, run, RunState.RUNNING, {"process": process, "started_us": tx.now_us})
+    return _move(tx, _held(tx, run), RunState.RUNNING, {"process": process, "started_us": tx.now_us})
 
 
 def heartbeat(tx: Transaction, *, owner: str, lease_us: Micros) -> dict[str, Run]:
@@ -123,27 +120,29 @@ def heartbeat(tx: Transaction, *, owner: str, lease_us: Micros) -> dict[str, Run
     return {row.id: _run(row) for row in tx.connection.execute(select(runs).where(mine))}
 
 
-def finish(tx: Transaction, run_id: str, ending: Ending, *, owner: str, retry_at_us: Micros | None = None) -> Run:
-    """End the present attempt; a failed one becomes the next attempt, due at `retry_at_us`, if that is given.
+def finish(tx: Transaction, run: Run, ending: Ending, *, retry_at_us: Micros | None = None) -> Run:
+    """End an attempt of a run; a failed one becomes the next attempt, due at `retry_at_us`, if that is given.
 
     Raises:
-        IllegalTransition: the run does not belong to the owner (any more).
+        IllegalTransition: the attempt has ended, or does not belong to the owner any more.
     """
-    run = _held(tx, run_id, owner)
-    if ending.state is not RunState.FAILED or run.cancelled_by:
+    now = _held(tx, run)
+    if ending.state is not RunState.FAILED or now.cancelled_by:
         retry_at_us = None
-    run = _end(tx, run, ending, retry_at_us=retry_at_us)
+    over = _end(tx, now, ending, retry_at_us=retry_at_us)
     if retry_at_us is None:
-        return run
-    again = {"attempt": run.attempt + 1, "not_before_us": retry_at_us, "started_us": None, "ended_us": None}
-    return _move(tx, run, RunState.PENDING, again)
+        return over
+    again = {"attempt": over.attempt + 1, "not_before_us": retry_at_us, "started_us": None, "ended_us": None}
+    return _move(tx, over, RunState.PENDING, again)
 
 
-def release(tx: Transaction, *, owner: str) -> list[str]:
-    """Hand back what the owner took and did not start; return the ids."""
-    taken = select(runs).where(runs.c.owner == owner, runs.c.state == RunState.CLAIMED).order_by(runs.c.n)
-    held = [_run(row) for row in tx.connection.execute(taken.with_for_update())]
-    return [_move(tx, run, RunState.PENDING, {"owner": None, "leased_until_us": None}).id for run in held]
+def release(tx: Transaction, *, owner: str, run_id: str | None = None) -> list[str]:
+    """Hand back what the owner took and did not start, or one run of it; return the ids."""
+    taken = select(runs).where(runs.c.owner == owner, runs.c.state == RunState.CLAIMED)
+    if run_id is not None:
+        taken = taken.where(runs.c.id == run_id)
+    mine = [_run(row) for row in tx.connection.execute(taken.order_by(runs.c.n).with_for_update())]
+    return [_move(tx, run, RunState.PENDING, {"owner": None, "leased_until_us": None}).id for run in mine]
 
 
 def cancel(tx: Transaction, run_id: str, by: str) -> Run:
@@ -165,10 +164,10 @@ def cancel(tx: Transaction, run_id: str, by: str) -> Run:
     return _end(tx, asked, Ending(RunState.CANCELLED, f"cancelled by {by} before it began"))
 
 
-def held_by_others(conn: Connection, owner: str) -> list[Run]:
-    """Return the runs that other workers hold, the dead ones among them."""
-    others = select(runs).where(runs.c.state.in_(HELD), runs.c.owner != owner).order_by(runs.c.n)
-    return [_run(row) for row in conn.execute(others)]
+def held(conn: Connection) -> list[Run]:
+    """Return the runs that workers hold, those of dead ones among them."""
+    query = select(runs).where(runs.c.state.in_(HELD)).order_by(runs.c.n)
+    return [_run(row) for row in conn.execute(query)]
 
 
 def find(conn: Connection, run_id: str) -> Run | None:
@@ -244,11 +243,11 @@ def _of(tx: Transaction, run_id: str) -> Run:
     return _run(row)
 
 
-def _held(tx: Transaction, run_id: str, owner: str) -> Run:
-    run = _of(tx, run_id)
-    if run.owner != owner:
-        raise IllegalTransition(f"the run {run_id} is {run.state} and does not belong to this worker (any more)")
-    return run
+def _held(tx: Transaction, run: Run) -> Run:
+    now = _of(tx, run.id)
+    if (now.owner, now.attempt) != (run.owner, run.attempt) or now.owner is None:
+        raise IllegalTransition(f"the run {run.id} is {now.state} and does not belong to this worker (any more)")
+    return now
 
 
 def _run(row: Row[Any]) -> Run:
@@ -261,14 +260,9 @@ def _run(row: Row[Any]) -> Run:
 
 def _parameters(parameters: Mapping[str, JsonValue]) -> str:
     try:
-        text = _dump(dict(parameters))
-        size = len(text.encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput([Problem(message=f"are not JSON ({error})", field="parameters")]) from None
-    if size > PARAMETERS_BYTES:
-        message = f"take {size} bytes as JSON, more than {PARAMETERS_BYTES}: pass a reference to the data instead"
-        raise InvalidInput([Problem(message=message, field="parameters")])
-    return text
+        return json_text(dict(parameters))
+    except ValueError as error:
+        raise InvalidInput([Problem(message=str(error), field="parameters")]) from None
 
 
 def _dump(value: object) -> str:
