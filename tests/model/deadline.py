@@ -18,11 +18,12 @@ class _Calendar:
     def __init__(self, rule: Rule, *, since: datetime) -> None:
         self.rule = rule
         self._cron = (rule.trigger["due"], rule.trigger.get("timezone", "UTC"))
-        self._times = cron_times(*self._cron, after=since)
+        start = last_cron_time(*self._cron, before=since)
+        self._times = cron_times(*self._cron, after=start - timedelta(microseconds=1))
         self._known = [next(self._times)]
 
     def up_to(self, end: datetime) -> list[datetime]:
-        """The due times from T0 on (with stored events: well before) up to this moment."""
+        """The due times up to this moment, from the last one before T0 and all stored events on."""
         while self._known[-1] <= end:
             self._known.append(next(self._times))
         return [due for due in self._known if due <= end]
@@ -36,16 +37,15 @@ class _Calendar:
         """Where its window begins (D1): this moment itself is not in it."""
         if "window" in self.rule.trigger:
             return due - span(self.rule.trigger["window"])
-        earlier = [known for known in self._known if known < due]
-        return earlier[-1] if earlier else last_cron_time(*self._cron, before=due)
+        return max(known for known in self._known if known < due)
 
     def window(self, due: datetime) -> Window:
         return Window(self.opening(due), due, self.rule.armed)
 
     def holding(self, moment: datetime) -> list[datetime]:
-        """The due times whose windows hold a moment, the earliest first."""
+        """The due times (all that K can be judged for) whose windows hold a moment, the earliest first."""
         found = []
-        due = self.next(moment - timedelta(microseconds=1))
+        due = self.next(max(moment - timedelta(microseconds=1), self._known[0]))
         while self.opening(due) < moment:
             found.append(due)
             due = self.next(due)
@@ -135,10 +135,10 @@ class _Key:
     def _arm(self, now: datetime) -> None:
         """D3: from the first due time behind its first event on, whose moment has not passed."""
         arrived = [event for event in self.history.in_order() if event not in self.primed]
-        due = self.calendar.next(arrived[0].t)
+        due = self.calendar.next(max(arrived[0].t, self.rule.armed))
         while self._meant(due_window := self.calendar.window(due)) < now:
             due = self.calendar.next(due_window.deadline)
-        just_before = max(due - timedelta(microseconds=1), self.rule.armed)
+        just_before = due - timedelta(microseconds=1)
         if self.judged_after is None or just_before < self.judged_after:
             self.judged_after = just_before
 
@@ -207,8 +207,8 @@ class Deadline:
     def read(cls, trigger: dict[str, Json], *, rule: Rule, stored: Sequence[Event]) -> "Deadline":
         """The trigger at T0, primed with what is stored (O3), with the keys that are judged from then on (D3)."""
         primed = [event for event in stored if rule.plays("expect", event)]
-        since = rule.armed - PRIMED if primed else rule.armed
-        deadline = cls(rule, _Calendar(rule, since=since), primed)
+        earliest = max(min([rule.armed, *(event.t for event in primed)]), rule.armed - PRIMED)
+        deadline = cls(rule, _Calendar(rule, since=earliest), primed)
         for labels in subject_keys(trigger) if trigger.get("for_each") else [()]:
             deadline.keys[labels] = deadline.new_key(labels, armed=True)
         return deadline

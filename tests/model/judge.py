@@ -52,6 +52,29 @@ class Setting:
         raise ValueError(f"the model knows no trigger of type {kind!r}")
 
 
+def run(
+    trigger: dict[str, Json], events: list[dict[str, Json]], *, setting: Setting, until: datetime
+) -> tuple[list[Firing], Node]:
+    """All firings, and the trigger's node as it is at the end."""
+    log = read_log(events)
+    setting.stored = [event for event in log if event.received < setting.armed]
+    node = setting.node(trigger)
+    firings: list[Firing] = []
+    now = setting.armed
+    for event in log:
+        if not setting.armed <= event.received <= until:
+            continue
+        while (at := node.next_moment(now)) is not None and at < event.received:
+            now = at
+            firings += node.at_moment(at)
+        now = event.received
+        firings += node.arrive(event)
+    while (at := node.next_moment(now)) is not None and at <= until:
+        now = at
+        firings += node.at_moment(at)
+    return firings, node
+
+
 def judge(
     trigger: dict[str, Json],
     events: list[dict[str, Json]],
@@ -65,24 +88,9 @@ def judge(
     """All firings of a trigger that is active from `armed`, judged up to and including `until`.
 
     `events` are native ones with `received`; those received before `armed` are only stored (law O3).
-    Ordered by `at`, then as they were judged.
+    `outages` are the (start, end) of times when nothing could be received (law S2). Ordered by `at`,
+    then as they were judged.
     """
     setting = Setting(moment(armed), lateness, Outages(tuple(outages), settle))
-    end = moment(until)
-    log = read_log(events)
-    setting.stored = [event for event in log if event.received < setting.armed]
-    node = setting.node(trigger)
-    firings: list[Firing] = []
-    now = setting.armed
-    for event in log:
-        if not setting.armed <= event.received <= end:
-            continue
-        while (at := node.next_moment(now)) is not None and at < event.received:
-            now = at
-            firings += node.at_moment(at)
-        now = event.received
-        firings += node.arrive(event)
-    while (at := node.next_moment(now)) is not None and at <= end:
-        now = at
-        firings += node.at_moment(at)
+    firings, _ = run(trigger, events, setting=setting, until=moment(until))
     return [written(firing) for firing in firings]
