@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from tocsin.actions.call import Call
 from tocsin.schemas.action import AnyAction, CallWebhook, SendNotification
+
+_TEMPLATE = re.compile(r"\{[{%#]")
+_HOST = re.compile(r"https?://[^/?#]", re.IGNORECASE)
+_HOST_AND_MORE = re.compile(r"https?://[^/?#]+[/?#]", re.IGNORECASE)
 
 OWN = "own"
 """The target of effects inside our own database."""
@@ -25,8 +30,5 @@ def target(spec: AnyAction, call: Call) -> str:
 
 def host_is_written(url: str) -> bool:
     """Return whether scheme, host and port of a URL template are written out, so that no event data can change them."""
-    scheme, found, rest = url.partition("://")
-    authority = rest
-    for end in "/?#":
-        authority = authority.partition(end)[0]
-    return bool(found) and not any(mark in scheme + authority for mark in ("{{", "{%", "{#"))
+    written = _TEMPLATE.split(url, maxsplit=1)[0]
+    return (_HOST if written == url else _HOST_AND_MORE).match(written) is not None
