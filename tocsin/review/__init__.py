@@ -1,0 +1,1 @@
+"""Looking back and ahead without effects: backtests, tests of definitions, explanations, checks."""
