@@ -1,0 +1,151 @@
+"""The command line's way to a running server: HTTP, and an error in one sentence when that does not work."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from tocsin.errors import Conflict, NotFound, Overloaded, TocsinError, Unauthorized, Unavailable
+
+DEFAULT_URL = "http://127.0.0.1:8710"
+PAGE = 500
+"""The most items that one request asks for."""
+
+_TIMEOUT_S = 30.0
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_ERRORS: dict[int, type[TocsinError]] = {401: Unauthorized, 404: NotFound, 409: Conflict}
+
+
+class Client:
+    """A server's API under `TOCSIN_URL`, with `TOCSIN_TOKEN` if that is set; a context manager."""
+
+    def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
+        """Read the address and the token from the environment.
+
+        Raises:
+            Unavailable: the address is not one.
+        """
+        self.url = os.environ.get("TOCSIN_URL", "").rstrip("/") or DEFAULT_URL
+        token = os.environ.get("TOCSIN_TOKEN")
+        try:
+            url = httpx.URL(self.url)
+            if url.scheme not in ("http", "https") or not url.host:
+                raise httpx.InvalidURL("no scheme or host")
+            self._http = httpx.Client(
+                base_url=self.url,
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+                timeout=_TIMEOUT_S,
+                trust_env=url.host not in _LOOPBACK,
+                transport=transport,
+            )
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise Unavailable(f"TOCSIN_URL is {self.url!r}: write an address such as {DEFAULT_URL}") from error
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        """Return the answer to a GET; parameters that are None are left out."""
+        return self._call("GET", path, params=_given(parameters))
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """Return the answer to a POST, with a JSON body if one is given."""
+        return self._call("POST", path, **({} if body is None else {"json": body}))
+
+    def delete(self, path: str) -> Any:
+        """Return the answer to a DELETE."""
+        return self._call("DELETE", path)
+
+    def items(self, path: str, limit: int | None, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """Return up to `limit` items of a list, as many pages as that takes."""
+        cursor: str | None = None
+        while limit is None or limit > 0:
+            size = PAGE if limit is None else min(limit, PAGE)
+            page = self.get(path, limit=size, cursor=cursor, **parameters)
+            yield from page["items"]
+            cursor = page.get("next")
+            if cursor is None:
+                return
+            limit = None if limit is None else limit - len(page["items"])
+
+    def stream(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """Return what a stream of server-sent events says, for as long as it lasts."""
+        timeout = httpx.Timeout(_TIMEOUT_S, read=None)
+        try:
+            with self._http.stream("GET", path, params=_given(parameters), timeout=timeout) as response:
+                if response.is_error:
+                    response.read()
+                    raise self._failure(response)
+                for line in response.iter_lines():
+                    if line.startswith("data:"):
+                        yield json.loads(line.removeprefix("data:"))
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def alive(self) -> bool:
+        """Return whether a server answers at all."""
+        try:
+            return self._http.get("/healthz").is_success
+        except httpx.HTTPError:
+            return False
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        if response.is_error:
+            raise self._failure(response)
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError as error:
+            message = f"what answers at {self.url} is not tocsin ({response.headers.get('content-type', 'no type')})"
+            raise Unavailable(f"{message}: set TOCSIN_URL") from error
+
+    def _unreachable(self, error: httpx.HTTPError) -> Unavailable:
+        if isinstance(error, httpx.TimeoutException):
+            return Unavailable(f"the server at {self.url} did not answer in time ({type(error).__name__}): try again")
+        if isinstance(error, httpx.ConnectError):
+            return Unavailable(f"no server answers at {self.url}: start one with `tocsin serve`, or set TOCSIN_URL")
+        return Unavailable(f"the server at {self.url} broke off ({error or type(error).__name__}): try again")
+
+    def _failure(self, response: httpx.Response) -> TocsinError:
+        try:
+            said = response.json()
+            text = str(said.get("error") or "")
+            if len(listed := said.get("errors") or []) > 1:
+                text = "\n  ".join([f"{len(listed)} things are wrong:", *map(_problem, listed)])
+        except (ValueError, AttributeError):
+            text = ""
+        text = text or f"the server at {self.url} answered {response.status_code} {response.reason_phrase}"
+        if response.status_code == 401:
+            text += ": set TOCSIN_TOKEN to a token that it knows"
+        if response.status_code in (429, 503):
+            kind = Overloaded if response.status_code == 429 else Unavailable
+            return kind(f"{text} (again in {response.headers.get('retry-after', 'a few')} s)")
+        return _ERRORS.get(response.status_code, TocsinError)(text)
+
+
+def segment(name: str) -> str:
+    """Return a name as one part of a path."""
+    return quote(name, safe="")
+
+
+def _given(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _problem(problem: dict[str, Any]) -> str:
+    index = problem.get("index")
+    place = ("" if index is None else f"[{index}] ") + (problem.get("field") or "")
+    return f"{place}: {problem.get('message')}".removeprefix(": ")

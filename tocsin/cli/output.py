@@ -1,0 +1,161 @@
+"""How the command line prints: JSON lines for programs, aligned text for people.
+
+What came from events is never trusted: control characters are shown, not sent to the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tocsin.schemas.moments import DAY, HOUR, MINUTE, SECOND, Micros, from_micros, to_micros
+
+STYLES = {
+    "fired": "yellow", "missed": "bold red", "late": "yellow", "unknown": "magenta", "resolved": "green",
+    "succeeded": "green", "completed": "green", "failed": "red", "dead": "bold red", "crashed": "bold red",
+    "running": "cyan", "waiting": "cyan", "pending": "cyan", "paused": "yellow", "error": "bold red",
+    "shadow": "magenta", "ready": "green", "disabled": "dim", "cancelled": "yellow", "yes": "green", "no": "red",
+}  # fmt: skip
+"""Words that have a colour of their own wherever they stand alone in a cell."""
+
+Row = Callable[[dict[str, Any]], Sequence[Any]]
+"""Makes the cells of one row."""
+
+_UNLIMITED = 1_000_000
+
+
+def json_line(item: Any) -> None:
+    """Print one JSON object on one line."""
+    sys.stdout.write(json.dumps(item, ensure_ascii=False, separators=(", ", ": ")) + "\n")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return where text for people goes: coloured on a terminal, never wrapped elsewhere."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _UNLIMITED
+    return Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
+
+
+def line(text: str, *, style: str = "") -> None:
+    """Print one line for people."""
+    console().print(Text(printable(text), style=style), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Print one line beside the output, on standard error."""
+    console(stderr=True).print(Text(printable(text)), soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print aligned rows under the names of their columns; the last column takes the room that is left."""
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in columns[:-1]:
+        grid.add_column(name, no_wrap=name != "reason", overflow="fold")
+    grid.add_column(columns[-1], overflow="fold")
+    for row in rows:
+        grid.add_row(*map(cell, row))
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(grid)
+    sys.stdout.write("".join(part.rstrip() + "\n" for part in captured.get().splitlines()))
+
+
+def fields(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Print names and values, one pair a line."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(name, cell(value))
+    console().print(grid)
+
+
+def items(found: Iterable[dict[str, Any]], columns: Sequence[str], row: Row, *, json: bool) -> None:
+    """Print what a list answered: a JSON object a line as it comes, or a table."""
+    if json:
+        for one in found:
+            json_line(one)
+    else:
+        table(columns, map(row, found))
+
+
+def item(found: dict[str, Any], *, json: bool) -> None:
+    """Print one thing with everything that is known about it."""
+    if json:
+        json_line(found)
+    else:
+        document(found)
+
+
+def done(answer: Any, sentence: str, *, json: bool) -> None:
+    """Print what a command did: the server's answer, or a sentence."""
+    if json:
+        json_line(answer)
+    else:
+        line(sentence)
+
+
+def document(found: Any, indent: int = 0) -> None:
+    """Print nested data as `name: value`, in the order given; what is empty is left out."""
+    for name, value in found.items() if isinstance(found, Mapping) else enumerate(found, 1):
+        if value is None or value in ({}, [], ""):
+            continue
+        if isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(one, Mapping) for one in value)):
+            line(f"{' ' * indent}{name}:")
+            document(value, indent + 2)
+        else:
+            shown = cell(value)
+            console().print(Text(f"{' ' * indent}{printable(str(name))}: ", style="dim") + shown, soft_wrap=True)
+
+
+def cell(value: Any) -> Text:
+    """Return a value as a cell: nothing for None, `a=1 b=2` for labels, coloured where the word has a colour."""
+    if isinstance(value, Text):
+        return value
+    if isinstance(value, Mapping):
+        text = " ".join(f"{name}={inner}" for name, inner in value.items())
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, list | tuple):
+        text = ", ".join(map(str, value))
+    else:
+        text = "" if value is None else str(value)
+    return Text(printable(text), style=STYLES.get(text, ""))
+
+
+def printable(text: str) -> str:
+    """Return the text with every character that could steer a terminal written as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def local(moment: str | None) -> str | None:
+    """Return a moment of the API in the local zone, with its offset: `2026-11-20 09:57:02+01:00`."""
+    if moment is None:
+        return None
+    return datetime.fromisoformat(moment).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def clock_time(moment_us: Micros) -> str:
+    """Return a moment in the local zone, with its offset."""
+    return from_micros(moment_us).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def relative(moment: str | None, now_us: Micros) -> str | None:
+    """Return how far away a moment of the API is: `in 4m`, `2h ago`, `now`."""
+    if moment is None:
+        return None
+    away_us = to_micros(datetime.fromisoformat(moment)) - now_us
+    for unit, size_us in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
+        if abs(away_us) >= size_us:
+            count = f"{abs(away_us) // size_us}{unit}"
+            return f"in {count}" if away_us > 0 else f"{count} ago"
+    return "now"

@@ -1,0 +1,114 @@
+"""`tocsin serve`, `tocsin status`, `tocsin doctor`: run the engine, and ask how it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tocsin.cli import options
+from tocsin.errors import TocsinError, Unavailable
+
+if TYPE_CHECKING:
+    from tocsin.settings import Settings
+
+commands = typer.Typer()
+_PATH = typer.Argument(help="A definitions file, or a folder of them.", show_default=False)
+
+
+@commands.command()
+def serve(
+    path: Annotated[Path | None, _PATH] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).", show_default=False)] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on (8710); 0 takes a free one.", show_default=False)
+    ] = None,
+    db: Annotated[str | None, typer.Option(help="Database URL (SQLite in TOCSIN_HOME).", show_default=False)] = None,
+) -> None:
+    """Run the engine: take events, judge them, act. SIGTERM or Ctrl-C stop it gracefully."""
+    from tocsin.cli.serving import serve as run
+
+    run(settings(host=host, port=port, database=db), path)
+
+
+def settings(**flags: Any) -> Settings:
+    """Return the settings of environment and flags; flags that are None were not given.
+
+    Raises:
+        TocsinError: a setting is wrong.
+    """
+    from pydantic import ValidationError
+
+    from tocsin.settings import Settings
+
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise TocsinError("\n".join(_setting_problem(one) for one in error.errors(include_input=False))) from None
+
+
+def _setting_problem(problem: Any) -> str:
+    message = problem["msg"].removeprefix("Value error, ")
+    name = "_".join(map(str, problem["loc"][:1]))
+    return f"TOCSIN_{name.upper()}: {message}" if name else message
+
+
+@commands.command()
+def status(json: options.Json = False) -> None:
+    """Say what is wrong now: open misses, failing actions, lag. Exit status 1 when the server is not ready."""
+    from tocsin.cli import output
+    from tocsin.cli.client import Client
+    from tocsin.cli.firings import FIRING_COLUMNS, firing_row
+
+    with Client() as client:
+        ready = _readiness(client)
+        misses = list(client.items("/api/firings", 100, state="open"))
+        dead = list(client.items("/api/actions", 100, state="dead"))
+        paused = [one["name"] for one in client.items("/api/queues", None) if one.get("paused")]
+    if json:
+        output.json_line({"readiness": ready, "open": misses, "dead": dead, "paused_queues": paused})
+    else:
+        output.document({"server": client.url, **ready})
+        if misses:
+            output.line(f"\nopen misses ({len(misses)})", style="bold")
+            output.table(FIRING_COLUMNS, map(firing_row, misses))
+        if dead:
+            output.line(f"\nactions that failed for good ({len(dead)})", style="bold")
+            rows = ((output.local(one["ended"]), one["automation"], one["type"], one["id"]) for one in dead)
+            output.table(("ended", "automation", "type", "id"), rows)
+        if paused:
+            output.line(f"\npaused queues: {', '.join(paused)}", style="bold")
+        if not (misses or dead or paused):
+            output.line("nothing is wrong", style="green")
+    if not ready["ready"]:
+        raise typer.Exit(1)
+
+
+def _readiness(client: Any) -> dict[str, Any]:
+    try:
+        return {"ready": True, **(client.get("/readyz") or {})}
+    except Unavailable as error:
+        if client.alive():
+            return {"ready": False, "reason": str(error)}
+        raise
+
+
+@commands.command()
+def doctor(
+    path: Annotated[Path | None, _PATH] = None,
+    json: options.Json = False,
+) -> None:
+    """Say what is configured, and whether it is right and reachable; exit status 1 if something is wrong."""
+    from tocsin.cli import output
+    from tocsin.cli.serving import examine
+
+    findings = examine(path)
+    if json:
+        for finding in findings:
+            output.json_line(finding)
+    else:
+        rows = (("ok" if one["ok"] else "wrong", one["what"], one["finding"]) for one in findings)
+        output.table(("", "what", "finding"), rows)
+    if not all(one["ok"] for one in findings):
+        raise typer.Exit(1)

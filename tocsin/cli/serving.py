@@ -1,0 +1,111 @@
+"""The server process: a socket, the running App, uvicorn over both, and signals that stop it gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+
+from tocsin import __version__, api
+from tocsin.app import App, running
+from tocsin.errors import Unavailable
+from tocsin.settings import Settings
+
+BACKLOG = 2048
+GRACE_S = 10
+"""How long open requests may take to finish when the server stops."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: those raise the signal again before the App is torn down."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(settings: Settings, path: Path | None) -> None:
+    """Run a server until SIGINT or SIGTERM; a second one does not wait for open requests.
+
+    Raises:
+        Unavailable: the address is taken, or the home is another server's.
+        InvalidDefinition: the definitions are wrong.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings, path))
+
+
+async def _serve(settings: Settings, path: Path | None) -> None:
+    with _listening(settings.host, settings.port) as listener:
+        async with running(settings, path) as app:
+            config = uvicorn.Config(
+                api.asgi(app), http="httptools", lifespan="off", access_log=False, log_config=None,
+                backlog=BACKLOG, timeout_graceful_shutdown=GRACE_S, server_header=False, date_header=False,
+            )  # fmt: skip
+            server = _Server(config)
+            with _stopping(server):
+                serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+                print(_greeting(settings, app, listener), flush=True)
+                await serving
+
+
+def _greeting(settings: Settings, app: App, listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    count = len(app.definitions.document.automations)
+    what = f"{count} automation{'' if count == 1 else 's'}"
+    return f"tocsin {__version__} listens on http://{shown}:{port} ({what}, home {settings.home})"
+
+
+@contextlib.contextmanager
+def _stopping(server: uvicorn.Server) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM stop the server gracefully, and the second at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Return a bound socket, before anything else is opened."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        message = f"{host} is not an address of this machine ({error.strerror}): choose another --host"
+        raise Unavailable(message) from None
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+        except OSError as error:
+            reason = f"can not listen on {host}:{port} ({error.strerror})"
+            raise Unavailable(f"{reason}: stop what does, or choose another --port") from None
+        yield listener
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's, where there is a uvloop."""
+    if sys.platform == "win32":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

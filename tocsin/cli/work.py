@@ -1,0 +1,124 @@
+"""`tocsin runs` and `tocsin queues`: the flows that run, and where they wait."""
+
+from __future__ import annotations
+
+import json as json_text
+from typing import Annotated, Any
+
+import typer
+
+from tocsin.cli import options
+
+runs = options.group("Flow runs, newest first.")
+queues = options.group("Queues: where runs wait for their turn.")
+
+Id = Annotated[str, typer.Argument(help="The run's id.", show_default=False)]
+Queue = Annotated[str, typer.Argument(help="The queue's name.", show_default=False)]
+
+
+@runs.command("list")
+def list_runs(
+    flow: Annotated[str | None, typer.Option(help="Only this flow's.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Only this queue's.")] = None,
+    state: Annotated[str | None, typer.Option(help="pending, running, completed, failed, ...")] = None,
+    limit: options.Limit = 50,
+    json: options.Json = False,
+) -> None:
+    """List flow runs, newest first."""
+    from tocsin.cli import output
+    from tocsin.cli.client import Client
+
+    columns = ("created", "flow", "queue", "state", "attempt", "reason", "id")
+    with Client() as client:
+        found = client.items("/api/runs", limit, flow=flow, queue=queue, state=state)
+        output.items(found, columns, _run_row, json=json)
+
+
+def _run_row(run: dict[str, Any]) -> tuple[Any, ...]:
+    from tocsin.cli import output
+
+    names = ("flow", "queue", "state", "attempt", "reason", "id")
+    return output.local(run["created"]), *(run.get(name) for name in names)
+
+
+@runs.command("show")
+def show_run(id: Id, json: options.Json = False) -> None:
+    """Show one flow run."""
+    from tocsin.cli import output
+    from tocsin.cli.client import Client, segment
+
+    with Client() as client:
+        output.item(client.get(f"/api/runs/{segment(id)}"), json=json)
+
+
+@runs.command("start")
+def start_run(
+    flow: Annotated[str, typer.Argument(help="The flow's name.", show_default=False)],
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="k=v; the value is JSON, else text.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Start a flow; print the run's id."""
+    from tocsin.cli import output
+    from tocsin.cli.client import Client
+
+    with Client() as client:
+        run = client.post("/api/runs", {"flow": flow, "parameters": dict(map(_parameter, parameter or []))})
+    output.done(run, run["id"], json=json)
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise options.usage(f"--parameter {text}: write name=value")
+    try:
+        return name, json_text.loads(value)
+    except ValueError:
+        return name, value
+
+
+@runs.command("cancel")
+def cancel_run(id: Id, json: options.Json = False) -> None:
+    """Cancel a run that waits or runs."""
+    from tocsin.cli import output
+    from tocsin.cli.client import Client, segment
+
+    with Client() as client:
+        output.done(client.post(f"/api/runs/{segment(id)}/cancel"), f"{id} is cancelled", json=json)
+
+
+@queues.command("list")
+def list_queues(json: options.Json = False) -> None:
+    """List all queues."""
+    from tocsin.cli import output
+    from tocsin.cli.client import Client
+
+    columns = ("queue", "state", "concurrency", "running", "waiting", "paused by")
+    with Client() as client:
+        output.items(client.items("/api/queues", None), columns, _queue_row, json=json)
+
+
+def _queue_row(queue: dict[str, Any]) -> tuple[Any, ...]:
+    names = ("concurrency", "running", "waiting", "paused_by")
+    return queue["name"], "paused" if queue.get("paused") else "open", *(queue.get(name) for name in names)
+
+
+@queues.command("pause")
+def pause_queue(name: Queue, json: options.Json = False) -> None:
+    """Start nothing more from this queue; what runs goes on."""
+    _switch(name, "pause", "is paused", json=json)
+
+
+@queues.command("resume")
+def resume_queue(name: Queue, json: options.Json = False) -> None:
+    """Start runs from this queue again."""
+    _switch(name, "resume", "is resumed", json=json)
+
+
+def _switch(name: str, verb: str, said: str, *, json: bool) -> None:
+    from tocsin.cli import output
+    from tocsin.cli.client import Client, segment
+
+    with Client() as client:
+        output.done(client.post(f"/api/queues/{segment(name)}/{verb}"), f"{name} {said}", json=json)
