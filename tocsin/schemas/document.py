@@ -103,7 +103,7 @@ def load(texts: Mapping[str, str]) -> Document:
         except InvalidDefinition as error:
             problems += error.problems
     declared = _declared(files)
-    linker = Linker(declared)
+    linker = Linker(None if problems else declared)
     for file in files:
         for section, position, spec in file.entries:
             file.findings += _inside(linker.findings(spec), section, position)

@@ -97,7 +97,7 @@ def duration_us(length: timedelta) -> Micros:
 
 Duration = Annotated[
     timedelta,
-    BeforeValidator(parse_duration),
+    BeforeValidator(parse_duration, json_schema_input_type=str | float),
     PlainSerializer(lambda length: span(duration_us(length)), return_type=str),
 ]
 """A pydantic field that reads every form of `parse_duration` and writes the short one."""

@@ -31,8 +31,8 @@ _ACTION: TypeAdapter[Any] = TypeAdapter(Action)
 class Linker:
     """Checks definitions against the names that there are, by section; remembers templates it has seen."""
 
-    def __init__(self, names: Mapping[str, Collection[str]]) -> None:
-        """Keep the declared names of each section."""
+    def __init__(self, names: Mapping[str, Collection[str]] | None) -> None:
+        """Keep the declared names of each section; None: they are not known, and any name may be right."""
         self._names = names
         self._seen: dict[tuple[str, tuple[str, ...] | None], list[str]] = {}
 
@@ -74,6 +74,8 @@ class Linker:
                     yield Finding(place, message)
 
     def _reference(self, name: str, path: Path) -> Iterator[Finding]:
+        if self._names is None:
+            return
         kind = str(path[-1])
         known = self._names[_NAMED[kind]]
         if name in known or is_template(name) or (kind == "queue" and name == DEFAULT_QUEUE):

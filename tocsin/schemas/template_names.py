@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from jinja2 import nodes
 
 from tocsin.schemas.findings import nearest
-from tocsin.schemas.template_syntax import parse_template
+from tocsin.schemas.template_syntax import parse_template, written
 
 Shape: TypeAlias = Any
 """A mapping of known names to shapes, a tuple with the shape of its items, or None: anything is possible."""
@@ -145,7 +145,7 @@ class _Walk:
             self._say(node, f"a list has no `{name}`: take an item first, as in events[0].{name}, or use map", "", ())
             return None
         if name not in shape:
-            self._say(node, f"there is no `{_written(node, name)}`", name, shape)
+            self._say(node, f"there is no `{written(node, name)}`", name, shape)
         return shape.get(name)
 
     def _say(self, node: nodes.Node, what: str, name: str, known: Collection[str]) -> None:
@@ -160,16 +160,9 @@ def _item(shape: Shape) -> Shape:
 
 def _attributes(node: nodes.Filter) -> Iterator[str]:
     """Return the attributes of items that a filter is told to look at, where they are written out."""
-    named: dict[str, nodes.Node | None] = {keyword.key: keyword.value for keyword in node.kwargs}
+    words: list[Any] = node.kwargs
+    named = {word.key: word.value for word in words}
     first = node.args[0] if node.args and node.name in {"selectattr", "rejectattr", "groupby"} else None
-    value = named.get("attribute", first)
+    value = named.get("attribute") or first
     if node.name in _OF_ITEMS and isinstance(value, nodes.Const) and isinstance(value.value, str):
         yield value.value
-
-
-def _written(node: nodes.Node, name: str) -> str:
-    """Return the path as it stands in the template, as far as it is made of names."""
-    inner = getattr(node, "node", None)
-    if isinstance(node, nodes.Filter) or not isinstance(inner, nodes.Getattr | nodes.Name):
-        return name
-    return f"{_written(inner, inner.attr) if isinstance(inner, nodes.Getattr) else inner.name}.{name}"

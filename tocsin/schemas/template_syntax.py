@@ -127,3 +127,11 @@ def _wrong_call(node: nodes.Call) -> str:
     if called.attr in _METHODS:
         return ""
     return f"there is no method `{called.attr}`: {nearest(called.attr, _METHODS)}"
+
+
+def written(node: nodes.Node, name: str) -> str:
+    """Return an attribute's path as it stands in the template, as far as it is made of names."""
+    inner = None if isinstance(node, nodes.Filter) else getattr(node, "node", None)
+    if isinstance(inner, nodes.Getattr):
+        return f"{written(inner, inner.attr)}.{name}"
+    return f"{inner.name}.{name}" if isinstance(inner, nodes.Name) else name

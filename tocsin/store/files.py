@@ -1,0 +1,56 @@
+"""Definitions files on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tocsin.errors import InvalidDefinition, Problem
+from tocsin.schemas.document import Document, load
+
+BYTES_MAX = 256 * 1024 * 1024
+"""The largest file that is read."""
+
+_SUFFIXES = frozenset({".yaml", ".yml"})
+
+
+def read_definitions(path: Path) -> Document:
+    """Return the document that a file makes, or the `*.yaml` and `*.yml` files of a folder, by name.
+
+    Raises:
+        InvalidDefinition: a file can not be read; or else with every problem of every file.
+    """
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
+    for file in definition_files(path):
+        try:
+            texts[str(file)] = _read(file)
+        except (OSError, ValueError) as error:
+            message = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
+            problems.append(Problem(f"the file can not be read: {message}", file=str(file), line=1, column=1))
+    if problems:
+        raise InvalidDefinition(problems)
+    return load(texts)
+
+
+def definition_files(path: Path) -> list[Path]:
+    """Return the files that a definitions path stands for; hidden ones and those of inner folders do not count."""
+    if not path.is_dir():
+        return [path]
+    return sorted(
+        file
+        for file in path.iterdir()
+        if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".") and file.is_file()
+    )
+
+
+def _read(file: Path) -> str:
+    if file.exists() and not file.is_file():
+        raise ValueError("it is not a file")
+    if file.stat().st_size > BYTES_MAX:
+        raise ValueError(f"it is larger than {BYTES_MAX // 1024**2} MiB, split it")
+    content = file.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not UTF-8, save it as UTF-8") from None
