@@ -140,7 +140,7 @@ class _Key:
     def _settle(self, window: Window, at: datetime) -> list[Firing]:
         """O4: the window, and those before it, become facts. Unmet, it fires (P5); late, when asked to (P7)."""
         pending = self.pending()
-        same = next(one for one in pending if one.opening == window.opening and one.setter is window.setter)
+        same = next(one for one in pending if one.deadline == window.deadline and one.setter is window.setter)
         self.settled += pending[: pending.index(same) + 1]
         if same.outcome == "late":
             return [self._silence(at, "late", same)] if self.rule.fires_late else []
@@ -189,7 +189,7 @@ class Absence:
     def next_moment(self, now: datetime) -> datetime | None:
         """When silence decides next; what should have been decided before is decided now."""
         moments = [at for key in self.keys.values() if (at := key.next_moment()) is not None]
-        return max(min(moments), now) if moments else None
+        return self.rule.outages.moved(max(min(moments), now)) if moments else None
 
     def arrive(self, event: Event) -> list[Firing]:
         """Judge one arrival."""

@@ -78,7 +78,8 @@ class Composite:
     def next_moment(self, now: datetime) -> datetime | None:
         """The next moment of a child, or the end of a sequence that was found."""
         moments = [at for position in self._positions if (at := position.child.next_moment(now)) is not None]
-        moments += [max(self._decided_at(found), now) for key in self._keys.values() for found in key.found]
+        ends = [self._decided_at(found) for key in self._keys.values() for found in key.found]
+        moments += [self._outages.moved(max(end, now)) for end in ends]
         return min(moments, default=None)
 
     def arrive(self, event: Event) -> list[Firing]:

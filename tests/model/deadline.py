@@ -220,7 +220,7 @@ class Deadline:
     def next_moment(self, now: datetime) -> datetime | None:
         """The next due time of any key, with its grace."""
         moments = [at for key in self.keys.values() if (at := key.next_moment(now)) is not None]
-        return max(min(moments), now) if moments else None
+        return self.rule.outages.moved(max(min(moments), now)) if moments else None
 
     def arrive(self, event: Event) -> list[Firing]:
         """Judge one arrival."""

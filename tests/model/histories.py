@@ -39,13 +39,19 @@ def histories(kinds: Sequence[str] = KINDS, *, stored: bool = False) -> st.Searc
     return st.randoms(use_true_random=False).map(lambda random: history(random, kinds, stored=stored))
 
 
-def random_outages(seed: int, armed: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
-    """Up to two outages between T0 and the end, apart from each other (law S2)."""
+def random_outages(seed: int, history: History) -> tuple[list[dict[str, Any]], list[tuple[datetime, datetime]]]:
+    """One or two outages in a history (law S2), and its log with nothing received in them but at their ends."""
+    _, log, armed, until = history
     random = Random(seed)
-    slots = int((until - armed) / STEP)
-    edges = sorted(random.sample(range(1, max(slots, 8)), 4))
-    gaps = [(armed + edges[0] * STEP, armed + edges[1] * STEP), (armed + edges[2] * STEP, armed + edges[3] * STEP)]
-    return gaps[: random.randint(1, 2)]
+    edges = sorted(random.sample(range(1, max(int((until - armed) / STEP), 8)), 4))
+    moments = [armed + edge * STEP for edge in edges]
+    gaps = [(moments[0], moments[1]), (moments[2], moments[3])][: random.randint(1, 2)]
+    events = []
+    for event in log:
+        received = datetime.fromisoformat(event["received"])
+        later = [end for start, end in gaps if start < received < end]
+        events.append({**event, "received": max([received, *later]).isoformat()})
+    return events, gaps
 
 
 def history(random: Random, kinds: Sequence[str] = KINDS, *, stored: bool = False) -> History:
@@ -161,7 +167,7 @@ def _subjects(random: Random, trigger: Trigger) -> None:
     one: dict[str, list[Any]] = {"payload:n": [1, 7], "related:owner:id": ["team/x", "team/z"]}
     values = one.get(names[0], ["p", "r"])
     as_maps = len(names) > 1 or random.random() < 0.3
-    rest = {name: "prod" for name in names[1:]}
+    rest = dict.fromkeys(names[1:], "prod")
     trigger["subjects"] = [{names[0]: value, **rest} if as_maps else value for value in values]
 
 

@@ -85,7 +85,7 @@ class _Deadlines:
     def arm(self, since: datetime, received: datetime, mover: Event | None) -> None:
         self.since = since
         self.counted = []
-        self._set(Window(since, since + self.rule.within, received, mover=mover))
+        self._set(Window(since, since + self.rule.within, received, mover=mover), since)
 
     def disarm(self) -> None:
         self.current = None
@@ -109,13 +109,13 @@ class _Deadlines:
         elif event.t <= old.deadline + self.rule.grace:
             old.late.append(event)
             old.finish("late", old.deadline)
-        self._set(Window(event.t, deadline, event.received, mover=event, events=newest))
+        self._set(Window(newest[0].t, deadline, event.received, mover=event, events=newest), event.t)
 
-    def _set(self, window: Window) -> None:
-        """Take the new deadline; it is a window unless it was settled, or lies in what was (O4)."""
+    def _set(self, window: Window, moved: datetime) -> None:
+        """Take the deadline, moved at that time; it is a window unless it was settled, or lies in what was (O4)."""
         self.current = window
         to_come = window.deadline + self.rule.grace > window.received
-        if window.deadline > self.last_due and (window.opening >= self.floor or to_come):
+        if window.deadline > self.last_due and (moved >= self.floor or to_come):
             self.windows.append(window)
 
 
