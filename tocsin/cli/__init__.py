@@ -58,7 +58,7 @@ def main() -> NoReturn:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "tocsin"
-        _complain(WRONG_USE, error.format_message(), f"See {command} --help")  # type: ignore[attr-defined]
+        _complain(WRONG_USE, error.format_message(), f"See {command} --help")
     except InvalidInput as error:
         count = len(error.problems)
         what = "one thing is wrong:" if count == 1 else f"{count} things are wrong:"

@@ -117,7 +117,7 @@ class Client:
             return Unavailable(f"the server at {self.url} did not answer in time ({type(error).__name__}): try again")
         if isinstance(error, httpx.ConnectError):
             return Unavailable(f"no server answers at {self.url}: start one with `tocsin serve`, or set TOCSIN_URL")
-        return Unavailable(f"the server at {self.url} broke off ({error or type(error).__name__}): try again")
+        return Unavailable(f"the server at {self.url} broke off ({str(error) or type(error).__name__}): try again")
 
     def _failure(self, response: httpx.Response) -> TocsinError:
         try:

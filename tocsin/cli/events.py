@@ -120,10 +120,11 @@ def explain(
 
     with Client() as client:
         found = client.get(f"/api/events/{segment(event_id)}/explain", automation=automation)
-    if json:
-        output.json_line(found)
-    else:
-        output.explanation(found)
+    for one in found["items"]:
+        if json:
+            output.json_line(one)
+        else:
+            output.explanation(one)
 
 
 def _row(event: dict[str, Any]) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -19,7 +19,7 @@ Until = Annotated[str | None, typer.Option(help="Up to when: a time, or how long
 class ListByDefault(TyperGroup):
     """A group whose `list` command is meant when no other is named: `tocsin firings --json`."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put `list` in front where no command stands."""
         if not args or (args[0] not in self.commands and args[0] != "--help" and args[0].startswith("-")):
             args = ["list", *args]

@@ -19,7 +19,7 @@ from tocsin.schemas.moments import DAY, HOUR, MINUTE, SECOND, Micros, from_micro
 
 STYLES = {
     "fired": "yellow", "missed": "bold red", "late": "yellow", "unknown": "magenta", "resolved": "green",
-    "succeeded": "green", "completed": "green", "failed": "red", "dead": "bold red", "crashed": "bold red",
+    "succeeded": "green", "completed": "green", "failed": "red", "dead": "bold red", "ok": "green", "wrong": "bold red", "crashed": "bold red",
     "running": "cyan", "waiting": "cyan", "pending": "cyan", "paused": "yellow", "error": "bold red",
     "shadow": "magenta", "ready": "green", "disabled": "dim", "cancelled": "yellow", "yes": "green", "no": "red",
 }  # fmt: skip
@@ -113,6 +113,25 @@ def document(found: Any, indent: int = 0) -> None:
         else:
             shown = cell(value)
             console().print(Text(f"{' ' * indent}{printable(str(name))}: ", style="dim") + shown, soft_wrap=True)
+
+
+def explanation(found: dict[str, Any]) -> None:
+    """Print why an event did, or did not, make an automation fire: each predicate, then what was decided."""
+    word, style = ("matched", "green") if found["matched"] else ("no match", "yellow")
+    line(f"{found['automation']}: {word}", style=f"bold {style}")
+    line(f"  {found['summary']}")
+    for trigger in found["triggers"]:
+        if len(found["triggers"]) > 1:
+            line(f"  {trigger['place']}", style="dim")
+        for one in trigger["predicates"]:
+            sign, colour = ("+", "green") if one["passed"] else ("-", "red")
+            line(f"    {sign} {one['name']}: {_inline(one['pattern'])}  <- {_inline(one['value'])}", style=colour)
+    for one in found["decisions"]:
+        line(f"  decided{' for ' + str(cell(one['labels'])) if one['labels'] else ''}: {one['text']}")
+
+
+def _inline(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def cell(value: Any) -> Text:

@@ -100,15 +100,17 @@ def doctor(
     json: options.Json = False,
 ) -> None:
     """Say what is configured, and whether it is right and reachable; exit status 1 if something is wrong."""
-    from tocsin.cli import output
-    from tocsin.cli.serving import examine
+    from dataclasses import asdict
 
-    findings = examine(path)
+    from tocsin.cli import output
+    from tocsin.cli.doctor import examine
+
+    findings = list(examine(path))
     if json:
         for finding in findings:
-            output.json_line(finding)
+            output.json_line(asdict(finding))
     else:
-        rows = (("ok" if one["ok"] else "wrong", one["what"], one["finding"]) for one in findings)
+        rows = (("ok" if one.ok else "wrong", one.what, one.finding) for one in findings)
         output.table(("", "what", "finding"), rows)
-    if not all(one["ok"] for one in findings):
+    if not all(one.ok for one in findings):
         raise typer.Exit(1)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import uvicorn
 
-from tocsin import __version__, api
+from tocsin import __version__
+from tocsin.api.asgi import asgi
 from tocsin.app import App, running
 from tocsin.errors import Unavailable
 from tocsin.settings import Settings
@@ -45,7 +46,7 @@ async def _serve(settings: Settings, path: Path | None) -> None:
     with _listening(settings.host, settings.port) as listener:
         async with running(settings, path) as app:
             config = uvicorn.Config(
-                api.asgi(app), http="httptools", lifespan="off", access_log=False, log_config=None,
+                asgi(app), http="httptools", lifespan="off", access_log=False, log_config=None,
                 backlog=BACKLOG, timeout_graceful_shutdown=GRACE_S, server_header=False, date_header=False,
             )  # fmt: skip
             server = _Server(config)
