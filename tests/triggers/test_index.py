@@ -64,7 +64,8 @@ steps = st.lists(st.tuples(st.dictionaries(st.integers(0, 30).map(str), triggers
 @settings(deadline=None, max_examples=300)
 @given(steps, st.lists(events, min_size=1, max_size=6))
 def test_the_index_finds_what_a_linear_scan_finds_and_older_ones_never_change(steps: Any, seen: list[Arrival]) -> None:
-    index, leaves = Index(), {}
+    index = Index()
+    leaves: Leaves = {}
     history = [(index, leaves)]
     for added, removed in steps:
         leaves = {k: v for k, v in leaves.items() if k not in removed} | added

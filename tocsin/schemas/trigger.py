@@ -237,10 +237,8 @@ class _Composite(_Trigger):
             missing = [reader for reader in self.for_each.values() if reader not in names]
             if missing:
                 has = f"it has {', '.join(names)}" if names else "it has none"
-                problems["for_each"] = (
-                    f"child {place} has no label {missing[0]!r} to correlate by ({has}): "
-                    f"add it to that child's for_each (law C5)"
-                )
+                what = f"child {place} has no label {missing[0]!r} to correlate by ({has})"
+                problems.setdefault("for_each", f"{what}: add it to that child's for_each (law C5)")
         return problems
 
 
