@@ -54,10 +54,10 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="tocsin", standalone_mode=False)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
-        command = context.command_path if context else "tocsin"
+        command = context.command_path if context is not None else "tocsin"
         _complain(WRONG_USE, error.format_message(), f"See {command} --help")
     except InvalidInput as error:
         count = len(error.problems)

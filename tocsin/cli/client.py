@@ -30,7 +30,8 @@ class Client:
         Raises:
             Unavailable: the address is not one.
         """
-        self.url = os.environ.get("TOCSIN_URL", "").rstrip("/") or DEFAULT_URL
+        given = os.environ.get("TOCSIN_URL") or DEFAULT_URL
+        self.url = given.rstrip("/")
         token = os.environ.get("TOCSIN_TOKEN")
         try:
             url = httpx.URL(self.url)
@@ -44,7 +45,7 @@ class Client:
                 transport=transport,
             )
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise Unavailable(f"TOCSIN_URL is {self.url!r}: write an address such as {DEFAULT_URL}") from error
+            raise Unavailable(f"TOCSIN_URL is {given!r}: write an address such as {DEFAULT_URL}") from error
 
     def __enter__(self) -> Client:
         return self
@@ -109,8 +110,8 @@ class Client:
         try:
             return response.json()
         except ValueError as error:
-            message = f"what answers at {self.url} is not tocsin ({response.headers.get('content-type', 'no type')})"
-            raise Unavailable(f"{message}: set TOCSIN_URL") from error
+            kind = response.headers.get("content-type", "of no type").partition(";")[0]
+            raise Unavailable(f"what answers at {self.url} is not tocsin ({kind}): set TOCSIN_URL") from error
 
     def _unreachable(self, error: httpx.HTTPError) -> Unavailable:
         if isinstance(error, httpx.TimeoutException):

@@ -1,0 +1,129 @@
+"""Exit statuses and complaints: 0 done, 1 failed, 2 wrong usage; one sentence first, on standard error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tocsin as package
+from tests.cli.conftest import Tocsin
+
+
+def test_the_version_is_printed(tocsin: Tocsin) -> None:
+    done = tocsin("--version")
+    assert (done.status, done.out) == (0, f"tocsin {package.__version__}\n")
+
+
+def test_without_a_command_help_is_printed_and_that_is_a_wrong_use(tocsin: Tocsin) -> None:
+    done = tocsin()
+    assert done.status == 2
+    assert "backtest" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nosuch"], "tocsin: No such command 'nosuch'."),
+        (["emit", "x"], "tocsin: Missing option '--resource' / '-r'."),
+        (["emit", "x", "-r", "a", "--label", "b"], "tocsin: Invalid value: --label b: write name=value"),
+        (["emit", "x", "-r", "a", "--related", "=b"], "tocsin: Invalid value: --related =b: write name=value"),
+        (["emit", "x", "-r", "a", "--payload", "{"], "tocsin: Invalid value: --payload is not JSON"),
+        (["events", "--since", "soon"], "tocsin: Invalid value for --since: 'soon' is neither a time"),
+        (["events", "--limit", "0"], "tocsin: Invalid value for '--limit' / '-n'"),
+        (["runs", "start", "a", "-p", "b"], "tocsin: Invalid value: --parameter b: write name=value"),
+    ],
+)
+def test_a_wrong_use_exits_with_2_and_says_where_help_is(
+    tocsin: Tocsin, arguments: list[str], complaint: str
+) -> None:
+    done = tocsin(*arguments)
+    assert done.status == 2
+    assert done.err.startswith(complaint)
+    assert done.err.splitlines()[-1].startswith("See tocsin")
+    assert done.out == ""
+
+
+@pytest.mark.parametrize("command", ["events", "firings", "actions", "automations", "runs", "queues", "status"])
+def test_without_a_server_one_sentence_says_so(
+    tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("TOCSIN_URL", "http://127.0.0.1:9")
+    done = tocsin(command)
+    assert (done.status, done.out) == (1, "")
+    assert done.err == (
+        "tocsin: no server answers at http://127.0.0.1:9: start one with `tocsin serve`, or set TOCSIN_URL\n"
+    )
+
+
+@pytest.mark.parametrize("url", ["localhost:8710", "ftp://x", "http://", "http://[::1"])
+def test_an_address_that_is_none_is_explained(tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("TOCSIN_URL", url)
+    done = tocsin("events")
+    assert done.status == 1
+    assert done.err == f"tocsin: TOCSIN_URL is {url!r}: write an address such as http://127.0.0.1:8710\n"
+
+
+BROKEN = """\
+automations:
+  - name: a
+    trigger: {expct: x}
+"""
+
+
+def test_check_names_file_line_and_column_of_everything(tocsin: Tocsin, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(BROKEN)
+    done = tocsin("check", "a.yaml")
+    assert done.status == 1
+    first, *problems = done.err.splitlines()
+    assert first == "tocsin: 2 things are wrong:"
+    assert "a.yaml:3:15: automations[a].trigger.expct: unknown key: did you mean `expect`?" in problems
+    assert done.out == ""
+
+
+def test_check_prints_problems_as_json_lines(tocsin: Tocsin, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(BROKEN)
+    done = tocsin("check", "a.yaml", "--json")
+    assert done.status == 1
+    assert {(one["file"], one["line"]) for one in map(json.loads, done.out.splitlines())} == {("a.yaml", 3)}
+
+
+def test_check_is_content_with_what_is_right(tocsin: Tocsin, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("automations: []")
+    assert tocsin("check", ".").status == 0
+
+
+def test_schema_is_json_schema(tocsin: Tocsin) -> None:
+    done = tocsin("schema")
+    assert done.status == 0
+    assert json.loads(done.out)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_a_setting_that_is_wrong_is_named(tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TOCSIN_LATENESS", "soon")
+    (tmp_path / "a.yaml").write_text("automations: []")
+    done = tocsin("test", "a.yaml")
+    assert done.status == 1
+    assert done.err.startswith("tocsin: TOCSIN_LATENESS: 'soon' is not a duration")
+
+
+def test_doctor_says_which_secret_is_missing_and_never_shows_one(
+    tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TOCSIN_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("TOCSIN_TOKEN", "hush-hush")
+    monkeypatch.setenv("HOOK", "whisper")
+    sources = [
+        {"name": name, "type": "webhook", "recipe": "github", "secret": {"env": secret}}
+        for name, secret in (("a", "HOOK"), ("b", "NOT_SET_ANYWHERE"))
+    ]
+    (tmp_path / "a.yaml").write_text(json.dumps({"sources": sources}))
+    done = tocsin("doctor", "a.yaml", "--json")
+    found = [(one["what"], one["ok"]) for one in map(json.loads, done.out.splitlines())]
+    assert done.status == 1
+    assert found.count(("secret", True)) == 1
+    assert found.count(("secret", False)) == 1
+    assert ("server", False) in found
+    assert "hush-hush" not in done.out + done.err
+    assert "whisper" not in done.out + done.err
