@@ -1,49 +1,62 @@
-"""The ASGI application: who may pass, then the ingest calls by hand, then everything else through FastAPI."""
+"""The ASGI application: who may pass, then the calls that bring events, then everything else through FastAPI."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
-from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from tocsin.api.access import Access
 from tocsin.api.answers import refuse
-from tocsin.api.ingest import Ingest, Recorder
+from tocsin.api.ingest import Ingest
+from tocsin.api.ports import Served
+from tocsin.api.rest import rest
+from tocsin.api.stream import Bell
+from tocsin.engine.ports import FoundSecrets
 from tocsin.errors import TocsinError
 from tocsin.settings import Settings
 from tocsin.sources.limits import Limits
 from tocsin.sources.native import NativeParser
 
 
-class Served(Protocol):
-    """What the API needs of an App."""
+class Api:
+    """HTTP over one running App; an ASGI application.
 
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def recorder(self) -> Recorder: ...
+    A server that stops calls `end_streams` first, since it waits for the requests that are still being answered.
+    """
 
+    def __init__(self, app: Served) -> None:
+        """Wire the routes."""
+        self._access = Access(app.settings.token, app.settings.emit_token)
+        self._ingest = Ingest(
+            app.recorder,
+            app.definitions,
+            parser=NativeParser(limits_of(app.settings)),
+            resolve=FoundSecrets().resolve,
+        )
+        self._bell = Bell()
+        app.writer.on_fresh.append(self._bell.ring)
+        self._rest = rest(app, self._bell)
 
-def asgi(app: Served) -> ASGIApp:
-    """Return the ASGI application of a running App."""
-    settings = app.settings
-    access = Access(settings.token, settings.emit_token)
-    ingest = Ingest(app.recorder, NativeParser(limits_of(settings)))
-    rest = FastAPI()
-
-    async def serve(scope: Scope, receive: Receive, send: Send) -> Any:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
         if scope["type"] != "http":
-            return await rest(scope, receive, send)
+            await self._rest(scope, receive, send)
+            return
         try:
-            access.check(scope, dict(scope["headers"]))
+            self._access.check(scope, dict(scope["headers"]))
         except TocsinError as error:
-            return await refuse(send, error, close=True)
-        if scope["path"] == "/api/events" and scope["method"] == "POST":
-            return await ingest.events(scope, receive, send)
-        return await rest(scope, receive, send)
+            await refuse(send, error, close=True)
+            return
+        route = self._ingest.route(scope) or self._rest
+        await route(scope, receive, send)
 
-    return serve
+    def end_streams(self) -> None:
+        """Let the streams of live events come to their end."""
+        self._bell.close()
+
+
+def asgi(app: Served) -> Api:
+    """Return the ASGI application of a running App."""
+    return Api(app)
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -36,6 +36,11 @@ class UnknownEncoding(TocsinError):
 class WrongMethod(TocsinError):
     """That address exists, and does not take this method."""
 
+    def __init__(self, message: str, *, allowed: str) -> None:
+        """Keep the methods that it takes."""
+        super().__init__(message)
+        self.allowed = allowed
+
 
 class Disconnected(TocsinError):
     """The client went away before its request was complete; there is nobody to answer."""
@@ -77,9 +82,11 @@ def _listed(problem: Problem) -> dict[str, Any]:
 
 
 def headers_of(error: TocsinError) -> dict[str, str]:
-    """Return the headers that belong to an error: when to try again, and how to prove who one is."""
+    """Return the headers that belong to an error: when to try again, how to prove who one is, what is allowed."""
     if isinstance(error, Overloaded | Unavailable):
         return {"retry-after": str(math.ceil(error.retry_after_s))}
     if isinstance(error, Unauthorized):
         return {"www-authenticate": "Bearer"}
+    if isinstance(error, WrongMethod):
+        return {"allow": error.allowed}
     return {}

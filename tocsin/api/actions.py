@@ -1,0 +1,46 @@
+"""`/api/actions`: what is done about firings, with every attempt."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from tocsin.api.answers import Json
+from tocsin.api.query import App, Cursor, Limit, Text, paged
+from tocsin.store import intents
+from tocsin.store.intents import IntentState
+from tocsin.store.writer import Transaction
+
+router = APIRouter(prefix="/api/actions", tags=["actions"])
+
+
+@router.get("")
+async def list_actions(
+    app: App,
+    state: IntentState | None = None,
+    automation: Text = None,
+    type: Text = None,
+    firing: Text = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Json:
+    """Return actions, the newest first; those with `state=dead` have failed for good and can be retried."""
+    page = await app.read(
+        intents.page, state=state, automation=automation, type=type, firing=firing, limit=limit, cursor=cursor
+    )
+    return paged(page)
+
+
+@router.get("/{action_id}")
+async def get_action(app: App, action_id: str) -> Json:
+    """Return one action with every attempt."""
+    return Json(await app.read(intents.show, action_id))
+
+
+@router.post("/{action_id}/retry")
+async def retry_action(app: App, action_id: str) -> Json:
+    """Attempt an action again, now, under the same idempotency key."""
+
+    def unit(tx: Transaction) -> dict[str, object]:
+        return intents.retry(tx, action_id)
+
+    return Json(await app.writer.run(unit))

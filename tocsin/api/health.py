@@ -1,0 +1,23 @@
+"""`/healthz` and `/readyz`: alive, and doing its work."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from tocsin.api.answers import Json
+from tocsin.api.query import App
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def is_alive() -> Json:
+    """Answer at all."""
+    return Json({"status": "alive"})
+
+
+@router.get("/readyz")
+async def is_ready(app: App) -> Json:
+    """Say whether the server does its work, and how far behind it is; 503 when it does not."""
+    readiness = await app.readiness()
+    return Json(readiness, 200 if readiness.ready else 503)

@@ -1,0 +1,79 @@
+"""What the calls have in common: the App behind them, pages, moments."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+
+from tocsin.api.answers import Json
+from tocsin.api.ports import Served
+from tocsin.errors import InvalidInput, NotFound, Problem
+from tocsin.schemas.moments import Micros, duration_us, parse_duration, to_micros
+from tocsin.store.page import LIMIT_MAX, Page
+
+
+def _served(request: Request) -> Served:
+    served: Served = request.app.state.served
+    return served
+
+
+App = Annotated[Served, Depends(_served)]
+"""The running App."""
+
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="How many items a page has at most.")]
+Cursor = Annotated[str | None, Query(description="The `next` of the page before.")]
+Text = Annotated[str | None, Query()]
+
+
+def _moment_us(text: str | None, *, field: str, now_us: Micros) -> Micros | None:
+    """Read ISO 8601 with a zone, or how long ago it was (`7d`)."""
+    if text is None:
+        return None
+    try:
+        if text[-1:].isalpha() and not text.endswith("Z"):
+            return now_us - duration_us(parse_duration(text))
+        moment = datetime.fromisoformat(text.replace(" ", "+"))  # a + in an address is a space
+        if moment.tzinfo is not None:
+            return to_micros(moment)
+    except ValueError:
+        pass
+    message = f"{text!r} is not a time: write 2026-11-20T08:57:02Z, or how long ago it was: 7d"
+    raise InvalidInput([Problem(message, field=field)])
+
+
+def since_us(
+    app: App,
+    since: Annotated[str | None, Query(description="From this time on; ISO 8601, or how long ago: `7d`.")] = None,
+) -> Micros | None:
+    """Read `since`. Raises InvalidInput."""
+    return _moment_us(since, field="since", now_us=app.clock.now_us())
+
+
+def until_us(
+    app: App,
+    until: Annotated[str | None, Query(description="Up to this time; ISO 8601, or how long ago: `1h`.")] = None,
+) -> Micros | None:
+    """Read `until`. Raises InvalidInput."""
+    return _moment_us(until, field="until", now_us=app.clock.now_us())
+
+
+Since = Annotated[Micros | None, Depends(since_us)]
+Until = Annotated[Micros | None, Depends(until_us)]
+
+
+def paged(page: Page) -> Json:
+    """Answer with a page of a list."""
+    return Json({"items": page.items, "next": page.next})
+
+
+def found(item: dict[str, Any] | None, what: str) -> Json:
+    """Answer with one thing.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if item is None:
+        raise NotFound(f"there is no {what}")
+    return Json(item)

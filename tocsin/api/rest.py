@@ -1,0 +1,82 @@
+"""Everything but ingest: FastAPI over the App, with our errors in our shape."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from tocsin import __version__
+from tocsin.api import actions, automations, events, firings, health, queues, runs
+from tocsin.api.answers import Json
+from tocsin.api.errors import body_of, headers_of, status_of
+from tocsin.api.openapi import described
+from tocsin.api.ports import Served
+from tocsin.api.stream import Bell
+from tocsin.errors import InvalidInput, Problem, TocsinError
+from tocsin.sources.problems import field_name
+
+log = logging.getLogger(__name__)
+
+DEFINITION_BYTES = 1 << 20
+"""The largest body of these calls; the largest is a definition."""
+
+
+def rest(app: Served, bell: Bell) -> FastAPI:
+    """Return the FastAPI application over a running App."""
+    api = FastAPI(
+        title="tocsin",
+        version=__version__,
+        summary="An event-driven automations engine: events in, judgement, actions out.",
+        redoc_url=None,
+        max_body_size=DEFINITION_BYTES,
+    )
+    api.state.served = app
+    api.state.bell = bell
+    for routes in (events, automations, firings, actions, queues, runs, health):
+        api.include_router(routes.router)
+    api.add_exception_handler(TocsinError, _tell)
+    api.add_exception_handler(RequestValidationError, _tell_invalid)
+    api.add_exception_handler(HTTPException, _tell_http)
+    api.add_exception_handler(Exception, _tell_unexpected)
+    described(api)
+    return api
+
+
+async def _tell(_request: Request, error: Exception) -> Json:
+    assert isinstance(error, TocsinError)
+    return Json(body_of(error), status_of(error), headers_of(error))
+
+
+async def _tell_invalid(request: Request, error: Exception) -> Json:
+    """Say what FastAPI found wrong with parameters and bodies as we say it everywhere."""
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        Problem(_sentence(detail), field=field_name(detail["loc"][1:]) or str(detail["loc"][0]))
+        for detail in error.errors()
+    ]
+    return await _tell(request, InvalidInput(problems))
+
+
+def _sentence(detail: Any) -> str:
+    if detail["type"] == "json_invalid":
+        return f"is not JSON: {detail['ctx']['error']}"
+    return "is required" if detail["type"] == "missing" else str(detail["msg"])
+
+
+async def _tell_http(request: Request, error: Exception) -> Json:
+    assert isinstance(error, HTTPException)
+    sentence = {
+        404: f"there is nothing at {request.url.path}: /docs lists every call",
+        405: f"{request.method} is not possible here: /docs lists every call",
+    }.get(error.status_code, str(error.detail))
+    return Json({"error": sentence, "errors": []}, error.status_code, error.headers)
+
+
+async def _tell_unexpected(request: Request, error: Exception) -> Json:
+    """Say only that it is our fault; the server's log says the rest."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return Json({"error": "the server failed on this request: its log says why", "errors": []}, 500)

@@ -1,0 +1,73 @@
+"""`/api/runs`: runs of flows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from tocsin.api.answers import Json
+from tocsin.api.query import App, Cursor, Limit, Text, found, paged
+from tocsin.errors import NotFound
+from tocsin.schemas.identity import uuid7
+from tocsin.schemas.run import Run
+from tocsin.store import runs
+from tocsin.store.writer import Transaction
+
+router = APIRouter(prefix="/api/runs", tags=["runs"])
+
+
+class Order(BaseModel):
+    """What is to be run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    flow: str = Field(description="The name of a flow.")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Parameters; they win over the flow's own.")
+    id: str | None = Field(None, description="The id of the run; sent again, nothing more is started.")
+
+
+@router.get("")
+async def list_runs(
+    app: App, flow: Text = None, queue: Text = None, state: Text = None, limit: Limit = 50, cursor: Cursor = None
+) -> Json:
+    """Return runs, the newest first."""
+    return paged(await app.read(runs.page, flow=flow, queue=queue, state=state, limit=limit, cursor=cursor))
+
+
+@router.get("/{run_id}")
+async def get_run(app: App, run_id: str) -> Json:
+    """Return one run with its attempts."""
+    return found(await app.read(runs.show, run_id), f"run {run_id!r}")
+
+
+@router.post("", status_code=202)
+async def start_run(app: App, order: Order) -> Json:
+    """Let a flow run; the run waits in its queue."""
+    flow = app.definitions.flow(order.flow)
+    if flow is None:
+        raise NotFound(f"there is no flow {order.flow!r}")
+
+    def unit(tx: Transaction) -> Run:
+        return runs.create(
+            tx,
+            flow=flow.name,
+            queue=flow.queue,
+            parameters={**flow.parameters, **order.parameters},
+            run_id=order.id or uuid7(tx.now_us),
+        )
+
+    run = await app.writer.run(unit)
+    return Json(run.document(), 202)
+
+
+@router.post("/{run_id}/cancel")
+async def cancel_run(app: App, run_id: str) -> Json:
+    """End a run: one that waits does not start, one that runs is stopped."""
+
+    def unit(tx: Transaction) -> Run:
+        return runs.cancel(tx, run_id, "api")
+
+    run = await app.writer.run(unit)
+    return Json(run.document())
