@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,7 @@ _CHECKED_FROM = datetime(2024, 1, 1, tzinfo=UTC)
 _FORM = 'write five fields, minute hour day month weekday: "0 9 * * 1-5"'
 
 
+@lru_cache(maxsize=1_024)
 def cron(text: str) -> str:
     """Check a cron expression of five fields, or an alias such as `@daily`; return it with single spaces.
 

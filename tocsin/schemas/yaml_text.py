@@ -12,6 +12,7 @@ which takes a third of the time.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,13 +154,14 @@ class _Reader:
         if top is not None and top.key is None:
             self._key(event, top, merging=plain and value == "<<")
         else:
-            self._note(event)
+            if self._wanted:
+                self._note(event)
             self._attach(plain_scalar(value) if plain else value, event)
         if event.anchor is not None:
             self._anchors[event.anchor] = (plain_scalar(value) if plain else value, 1, 0)
 
     def _key(self, event: Any, top: _Open, *, merging: bool) -> None:
-        key = event.value
+        key = sys.intern(event.value)
         if key in top.data:
             raise self._refuse(event, f"the key `{key}` stands twice in this mapping: remove one of them")
         top.key, top.merging = key, merging
@@ -173,7 +175,8 @@ class _Reader:
             raise self._refuse(event, f"tags are not used here: remove {_shown(event.tag)}")
         if len(self._stack) >= DEPTH_MAX:
             raise self._refuse(event, f"this is nested more than {DEPTH_MAX} deep: flatten it")
-        self._note(event)
+        if self._wanted:
+            self._note(event)
         self._stack.append(_Open(data, key, event.anchor))
 
     def _close(self, event: Any) -> None:
@@ -197,7 +200,8 @@ class _Reader:
             raise self._refuse(event, f"aliases repeat more than {ALIASED_MAX:,} values: write fewer")
         if len(self._stack) + height > DEPTH_MAX:
             raise self._refuse(event, f"this is nested more than {DEPTH_MAX} deep: flatten it")
-        self._note(event)
+        if self._wanted:
+            self._note(event)
         self._attach(value, event, weight=weight, height=height)
 
     def _attach(self, value: Any, event: Any, *, weight: int = 1, height: int = 0) -> None:
@@ -222,7 +226,7 @@ class _Reader:
         top.key = None
 
     def _note(self, event: Any) -> None:
-        """Remember the place of a value that begins here, if it is wanted."""
+        """Remember the place of a value that begins here, if it is among the wanted ones."""
         path: tuple[Any, ...] = tuple(level.key for level in self._stack)
         if path in self._wanted:
             place = _place(event.start_mark)
