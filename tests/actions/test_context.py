@@ -52,7 +52,7 @@ def test_silence_has_events_but_none_that_decided() -> None:
 def test_names_without_a_value_are_empty_and_noted() -> None:
     call = World().call()
     assert call.text("{{ labels.nothing }}") == ""
-    assert call.missing
+    assert call.noted() == {"missing": ["labels.nothing"]}
 
 
 @pytest.mark.parametrize("form", ['a/b c"d', "a%2Fb%20c%22d", 'a/b c\\"d'])

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import quote
 
 from tocsin.actions import context
-from tocsin.actions.ports import Cause, Secrets
+from tocsin.actions.ports import Cause, Details, Secrets
 from tocsin.schemas.action import is_template
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Firing
 from tocsin.schemas.moments import Micros
 from tocsin.schemas.secret import SecretReference
-from tocsin.schemas.template import render
+from tocsin.schemas.template import Template
 
 EXCERPT_CHARS = 500
 """How much of an answer is kept in the record of an attempt."""
 
 
 class Call:
-    """What a handler is told. It also collects, for the record, template names that had no value (`missing`), and
-    the secrets that were looked up (`revealed`), which must not get into any record.
+    """What a handler is told. It also collects the secrets that were looked up (`revealed`), which must not get into
+    any record, and for the record what templates had no value for, or failed at (`noted`).
     """
 
     def __init__(
@@ -35,8 +35,9 @@ class Call:
         self.attempt = attempt
         self.now_us = now_us
         self.firing = firing
-        self.missing: set[str] = set()
         self.revealed: set[str] = set()
+        self._missing: dict[str, None] = {}
+        self._failed: dict[str, None] = {}
         self._arrivals = arrivals
         self._automation = automation
         self._secrets = secrets
@@ -61,9 +62,15 @@ class Call:
 
     def value(self, template: Any) -> Any:
         """Fill in a template, or all templates in a structure; one that is a single expression keeps its type."""
-        rendered = render(template, self._variables)
-        self.missing.update(rendered.missing)
+        rendered = _template(json.dumps(template)).render(self._variables)
+        self._missing |= dict.fromkeys(rendered.missing)
+        self._failed |= dict.fromkeys(rendered.failed)
         return rendered.value
+
+    def noted(self) -> Details:
+        """Return what the record says about templates: names without a value, and expressions that failed."""
+        noted = {"missing": list(self._missing), "failed": list(self._failed)}
+        return {name: found for name, found in noted.items() if found}
 
     def plain(self, template: Any) -> Any:
         """Fill in templates and return plain JSON: moments become text."""
@@ -91,6 +98,11 @@ class Call:
     def excerpt(self, text: str) -> str:
         """Return how a text begins, without the secrets that were looked up for this call."""
         return str(scrub(text, self.revealed))[:EXCERPT_CHARS]
+
+
+@lru_cache(2_000)
+def _template(value: str) -> Template:
+    return Template(json.loads(value))
 
 
 def as_text(value: Any) -> str:

@@ -91,17 +91,17 @@ class Performer:
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the outcome of its attempt
             return Done(self.failed(job, error, began_us=began_us, call=call))
         unit, details = (result, {}) if callable(result) else (None, result)
-        if call.missing:
-            details["missing"] = sorted(call.missing)
-        return Done(self._attempt(job, IntentState.SUCCEEDED, began_us, scrub(details, call.revealed)), unit)
+        detail = scrub({**details, **call.noted()}, call.revealed)
+        now_us = self._clock.now_us()
+        return Done(
+            Attempt(job.intent.id, IntentState.SUCCEEDED, AttemptOutcome.SUCCEEDED, began_us, now_us, detail), unit
+        )
 
     def failed(self, job: Job, error: Exception, *, began_us: Micros, call: Call | None = None) -> Attempt:
         """Return the attempt that failed with this error: to be tried again, or a dead letter."""
         failure = _failure(error, job)
         retry, failures = self._retry(job), job.intent.attempts + 1
-        detail: dict[str, Any] = {"error": str(failure)}
-        if call is not None and call.missing:
-            detail["missing"] = sorted(call.missing)
+        detail: dict[str, Any] = {"error": str(failure)} | ({} if call is None else call.noted())
         if failure.permanent or failures >= retry.attempts:
             detail["final"] = "a retry can not help" if failure.permanent else f"all {failures} attempts failed"
             state, not_before_us = IntentState.DEAD, 0
@@ -123,9 +123,6 @@ class Performer:
     def _skipped(self, job: Job, condition: Expression, began_us: Micros) -> Attempt:
         detail = {"skipped": f"the condition {condition.text!r} does not hold"}
         return Attempt(job.intent.id, IntentState.SKIPPED, None, began_us, self._clock.now_us(), detail)
-
-    def _attempt(self, job: Job, state: IntentState, began_us: Micros, detail: dict[str, Any]) -> Attempt:
-        return Attempt(job.intent.id, state, AttemptOutcome.SUCCEEDED, began_us, self._clock.now_us(), detail)
 
     def _call(self, job: Job, *, attempt: int) -> Call:
         automation = self._definition(job.firing.automation) or {}

@@ -1,0 +1,142 @@
+"""The dispatcher and real sockets: targets that hang, refuse and talk nonsense, and processes that are killed (F4)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.engine.desk import OPTIONS, Desk, opened
+from tests.engine.sink import Sink, raw, serving
+from tocsin.engine.http import HttpClient
+from tocsin.schemas.moments import MINUTE
+
+RETRY = {"attempts": 4, "delay": "1s", "max_delay": "1s"}
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with opened(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    async with serving() as made:
+        yield made
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[HttpClient]:
+    async with HttpClient() as made:
+        yield made
+
+
+def hook(url: str, **more: Any) -> dict[str, Any]:
+    return {"type": "call-webhook", "url": url, "retry": RETRY} | more
+
+
+async def test_many_effects_arrive_once_each(desk: Desk, sink: Sink, client: HttpClient) -> None:
+    async with desk.dispatcher(http=client) as dispatcher:
+        ids = [(await desk.order(hook(sink.url), number=n, to=dispatcher))[0] for n in range(200)]
+        await dispatcher.settled()
+        await desk.ended(*ids)
+    assert Counter(key for key, _ in sink.seen) == Counter(ids)
+
+
+async def test_a_target_that_fails_for_a_while_gets_everything_in_the_end(
+    desk: Desk, sink: Sink, client: HttpClient
+) -> None:
+    async def moody(request: web.BaseRequest) -> web.Response:
+        return web.Response(status=503 if len(sink.seen) % 3 else 200)
+
+    sink.answer = moody
+    retry = {"retry": RETRY | {"attempts": 100}}
+    async with desk.dispatcher(http=client) as dispatcher:
+        ids = [(await desk.order(hook(sink.url, **retry), number=n, to=dispatcher))[0] for n in range(30)]
+        async with asyncio.timeout(20):
+            while any(desk.state(one) != "succeeded" for one in ids):
+                desk.clock.us += MINUTE
+                dispatcher.nudge()
+                await asyncio.sleep(0.01)
+    assert {key for key, _ in sink.seen} == set(ids)
+
+
+async def test_garbage_hangs_and_refusals_harm_only_their_own_intents(
+    desk: Desk, sink: Sink, client: HttpClient
+) -> None:
+    async with raw(b"\x16\x03\x01 nonsense\r\n\r\n") as nonsense, serving() as stuck:
+        stuck.answer = stuck.hang
+        async with desk.dispatcher(http=client) as dispatcher:
+            one, two, three, four = await desk.order(
+                hook(f"http://127.0.0.1:{nonsense}", retry={"attempts": 1}),
+                hook(stuck.url, timeout=0.05, retry={"attempts": 1}),
+                hook("http://{{ '169.254.169.254' }}/latest"),
+                hook(sink.url),
+                to=dispatcher,
+            )
+            await dispatcher.settled()
+    assert [desk.state(each) for each in (one, two, three, four)] == ["dead", "dead", "dead", "succeeded"]
+    assert "not HTTP" in desk.show(one)["result"]["error"]
+    assert desk.show(two)["result"]["error"] == "no answer within 50ms"
+    assert "metadata" in desk.show(three)["result"]["error"]
+
+
+PROCESS = """
+import asyncio, sys
+from pathlib import Path
+from tests.engine.desk import OPTIONS, opened
+from tocsin.engine.http import HttpClient
+
+async def main(folder, url):
+    async with opened(Path(folder)) as desk, HttpClient() as client:
+        async with desk.dispatcher(http=client) as dispatcher:
+            spec = {"type": "call-webhook", "url": url, "timeout": 60}
+            print(*await desk.order(spec, to=dispatcher), flush=True)
+            await dispatcher.settled()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_f4_killed_between_effect_and_record_the_effect_is_made_again_under_the_same_key(
+    tmp_path: Path, sink: Sink, client: HttpClient
+) -> None:
+    sink.answer = sink.hang
+    arguments = (sys.executable, "-c", PROCESS, str(tmp_path), sink.url)
+    process = await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    hook_id = (await process.stdout.readline()).decode().strip()
+    async with asyncio.timeout(10):
+        while not sink.seen:  # noqa: ASYNC110 - the effect happens in another process
+            await asyncio.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    await process.wait()
+
+    async with opened(tmp_path) as desk:
+        desk.starts = 1
+        sink.release.set()
+        async with desk.dispatcher(OPTIONS, http=client):
+            await desk.ended(hook_id)
+        shown = desk.show(hook_id)
+    assert [key for key, _ in sink.seen] == [hook_id, hook_id]
+    assert [entry["outcome"] for entry in shown["history"]] == ["interrupted", "succeeded"]
+    assert shown["state"] == "succeeded"
+
+
+async def test_connections_are_kept_between_effects(desk: Desk, sink: Sink, client: HttpClient) -> None:
+    async with desk.dispatcher(http=client) as dispatcher:
+        for number in range(10):
+            await desk.order(hook(sink.url), number=number, to=dispatcher)
+            await dispatcher.settled()
+    peers = {request.transport.get_extra_info("peername") for request in sink.requests if request.transport}
+    assert len(peers) == 1
