@@ -1,0 +1,1 @@
+"""What tocsin can do a second, measured beside a reference loop in the same run; no test asserts a time."""
