@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from tests.api.doubles import FakeApp
 from tocsin.api.asgi import Api, asgi
 from tocsin.settings import Settings
+from tocsin.store.database import Database
+from tocsin.store.schema import prepare
 
 
 @pytest.fixture
@@ -18,8 +21,19 @@ def settings() -> Settings:
     return Settings(batch_events=500, batch_bytes=200_000, event_bytes=100_000)
 
 
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose database was made once."""
+    home = tmp_path_factory.mktemp("home")
+    database = Database(f"sqlite:///{home / 'tocsin.db'}")
+    prepare(database)
+    database.close()
+    return home
+
+
 @pytest.fixture
-def app(tmp_path: Path, settings: Settings) -> Iterator[FakeApp]:
+def app(tmp_path: Path, empty_home: Path, settings: Settings) -> Iterator[FakeApp]:
+    shutil.copytree(empty_home, tmp_path, dirs_exist_ok=True)
     app = FakeApp(tmp_path, settings)
     yield app
     app.close()

@@ -17,7 +17,6 @@ from tocsin.schemas.source import AnySource
 from tocsin.settings import Settings
 from tocsin.store.database import Database
 from tocsin.store.log import Appended, Draft, append
-from tocsin.store.schema import prepare
 from tocsin.store.writer import Transaction, Writer
 
 T = TypeVar("T")
@@ -108,8 +107,7 @@ class FakeApp:
     def __init__(self, home: Path, settings: Settings) -> None:
         self.settings = settings
         self.clock = SystemClock()
-        self.database = Database(f"sqlite:///{home / 'test.db'}")
-        prepare(self.database)
+        self.database = Database(f"sqlite:///{home / 'tocsin.db'}")
         self.writer = Writer(self.database, self.clock)
         self.writer.start()
         self.recorder = FakeRecorder(self.writer)

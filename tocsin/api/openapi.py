@@ -19,17 +19,21 @@ def described(api: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if api.openapi_schema is None:
-            schema = generate()
-            for path, calls in _ingest_paths().items():
-                schema["paths"].setdefault(path, {}).update(calls)
-            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            schemas["Event"] = Event.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas["Errors"] = _ERRORS
-            schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-            schema["security"] = [{"token": []}, {}]
-        return schema
+            _complete(generate())
+        return generate()
 
     api.openapi = openapi  # type: ignore[method-assign]
+
+
+def _complete(schema: dict[str, Any]) -> None:
+    for path, calls in _ingest_paths().items():
+        schema["paths"].setdefault(path, {}).update(calls)
+    components = schema.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    schemas["Event"] = Event.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas["Errors"] = _ERRORS
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    schema["security"] = [{"token": []}, {}]
 
 
 def _ingest_paths() -> dict[str, dict[str, Any]]:

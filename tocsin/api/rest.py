@@ -16,13 +16,10 @@ from tocsin.api.errors import body_of, headers_of, status_of
 from tocsin.api.openapi import described
 from tocsin.api.ports import Served
 from tocsin.api.stream import Bell
-from tocsin.errors import InvalidInput, Problem, TocsinError
+from tocsin.errors import InvalidInput, NotJSON, Problem, TocsinError
 from tocsin.sources.problems import field_name
 
 log = logging.getLogger(__name__)
-
-DEFINITION_BYTES = 1 << 20
-"""The largest body of these calls; the largest is a definition."""
 
 
 def rest(app: Served, bell: Bell) -> FastAPI:
@@ -32,7 +29,6 @@ def rest(app: Served, bell: Bell) -> FastAPI:
         version=__version__,
         summary="An event-driven automations engine: events in, judgement, actions out.",
         redoc_url=None,
-        max_body_size=DEFINITION_BYTES,
     )
     api.state.served = app
     api.state.bell = bell
@@ -54,6 +50,9 @@ async def _tell(_request: Request, error: Exception) -> Json:
 async def _tell_invalid(request: Request, error: Exception) -> Json:
     """Say what FastAPI found wrong with parameters and bodies as we say it everywhere."""
     assert isinstance(error, RequestValidationError)
+    for detail in error.errors():
+        if detail["type"] == "json_invalid":
+            return await _tell(request, NotJSON(f"the body is not JSON: {detail['ctx']['error']}"))
     problems = [
         Problem(_sentence(detail), field=field_name(detail["loc"][1:]) or str(detail["loc"][0]))
         for detail in error.errors()
@@ -62,8 +61,6 @@ async def _tell_invalid(request: Request, error: Exception) -> Json:
 
 
 def _sentence(detail: Any) -> str:
-    if detail["type"] == "json_invalid":
-        return f"is not JSON: {detail['ctx']['error']}"
     return "is required" if detail["type"] == "missing" else str(detail["msg"])
 
 
