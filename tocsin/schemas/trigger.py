@@ -74,18 +74,29 @@ class _Matching(_Trigger):
     """A trigger over events: which events, divided into keys by what (laws M1-M5)."""
 
     expect: Names
+    """The event names to look for, as globs; "*" is any event (law M1)."""
     match: LabelSpec = Field(default_factory=dict)
+    """Patterns of the primary resource's labels; a leading ! excludes (law M2)."""
     match_related: LabelSpecs = ()
+    """Patterns that one related resource has to satisfy together; a list: each, by any of them (law M3)."""
     where: Where | None = None
+    """A JMESPath condition over the event (law M4)."""
     for_each: Readers = Field(default_factory=dict)
+    """What makes a key: labels, related:ROLE:LABEL, payload:PATH, or a map from names of your own to them (law M5)."""
     threshold: int = Field(default=1, ge=1, le=100_000)
+    """How many events it takes."""
     lateness: Duration | None = None
+    """How late events may arrive and still be put in their place (laws R3, O4); a setting, if left out."""
     grace: Duration = ZERO
+    """How long after a deadline its verdict waits (law P7)."""
     on_late: Literal["record", "fire"] = "record"
+    """Whether what came within the grace is recorded only, or fires as well (law P7)."""
     on_unknown: Literal["fire", "skip"] = "fire"
+    """What to do about a silence that may be our own outage (law S2)."""
     subjects: tuple[Subject, ...] = Field(
         default=(), json_schema_extra={"items": {"type": ["string", "number", "boolean", "object"]}}
     )
+    """Keys that are watched from the start, although never seen (laws P4, D3)."""
 
     @field_validator("subjects", mode="before")
     @classmethod
@@ -110,13 +121,19 @@ class EventTrigger(_Matching):
     type: Literal["event", "absence"] = "event"
     """Always `event` once read: `absence` is `event` with `posture: Proactive`."""
     posture: Literal["Reactive", "Proactive"] = "Reactive"
+    """Reactive: fire when it happens. Proactive: fire when it does not."""
     after: OptionalNames = None
+    """Event names that open a window (laws R4, P1)."""
     until: OptionalNames = None
+    """Event names that end the waiting (law P6)."""
     within: Duration | None = None
     """None where it is left out or zero: there is no limit."""
     repeat: Annotated[Duration, Field(ge=_SHORTEST)] | None = None
+    """Fire again so often while missed (law P5)."""
     reopen: bool = False
+    """Whether what is newer than an `until` event counts again (law P6)."""
     forget_after: Duration = timedelta(days=30)
+    """A key that has been missed for so long is forgotten (law P8)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -177,6 +194,7 @@ class DeadlineTrigger(_Matching):
 
     type: Literal["deadline"]
     due: Cron
+    """The due times, as a cron expression."""
     timezone: Zone = "UTC"
     window: Annotated[Duration, Field(gt=ZERO)] | None = None
     """None: since the previous due time (law D1)."""
@@ -188,10 +206,14 @@ class ScheduleTrigger(_Trigger):
     type: Literal["schedule"]
     cron: Cron | None = None
     every: Annotated[Duration, Field(ge=_SHORTEST)] | None = None
+    """The time from one to the next."""
     anchor: AwareDatetime | None = None
+    """Where `every` counts from; when the automation became active, if left out."""
     rrule: Recurrence | None = None
+    """A recurrence rule of RFC 5545."""
     timezone: Zone = "UTC"
     catch_up: Literal["last", "all", "none"] = "last"
+    """Which times that passed during a downtime fire after it (law T2)."""
 
     @model_validator(mode="after")
     def _one_way(self) -> ScheduleTrigger:
@@ -213,6 +235,7 @@ class NotTrigger(_Trigger):
 
     type: Literal["not"]
     trigger: PositiveTrigger
+    """What has to be absent."""
     within: Duration | None = None
 
 
@@ -220,8 +243,10 @@ class _Composite(_Trigger):
     """A trigger over other triggers' firings, correlated by the labels in `for_each` (laws C1, C5)."""
 
     triggers: tuple[ChildTrigger, ...] = Field(min_length=1)
+    """The triggers that it is made of."""
     within: Duration | None = None
     for_each: Readers = Field(default_factory=dict)
+    """Labels of the children's firings by which they are correlated (law C5)."""
 
     @property
     def positives(self) -> tuple[PositiveTrigger, ...]:
@@ -247,6 +272,7 @@ class CompoundTrigger(_Composite):
 
     type: Literal["compound"]
     require: Literal["any", "all"] | Annotated[int, Field(strict=True, ge=1)] = "all"
+    """How many of them have to fire."""
 
     @property
     def required(self) -> int:

@@ -58,12 +58,15 @@ class Index:
         """
         event, tables = arrival.event, self._tables
         name, labels = event.event, event.resource
-        found = tables.unnamed.candidates(labels)
+        unnamed, prefixes = tables.unnamed, tables.prefixes
+        found = unnamed.candidates(labels) if unnamed.labels else unnamed.rest
         named = tables.names.get(name)
         if named is not None:
-            found = [*found, *named.candidates(labels)] if found else named.candidates(labels)
-        if tables.prefixes.children or tables.prefixes.lengths:
-            found = [*found, *tables.prefixes.candidates(name, labels)]
+            more = named.candidates(labels)
+            found = [*found, *more] if found else more
+        if prefixes.children or prefixes.lengths:
+            more = prefixes.candidates(name, labels)
+            found = [*found, *more] if found else more
         return _judged(found, arrival, failed) if found else []
 
     def replace(self, added: Mapping[LeafId, LeafTrigger] | None = None, removed: Collection[LeafId] = ()) -> Index:
