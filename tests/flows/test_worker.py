@@ -204,7 +204,6 @@ async def test_a_running_run_that_is_cancelled_ends_cancelled(bench: Bench) -> N
     bench.create()
     await bench.began()
     bench.store.do(runs.cancel, "r1", "automation/stop")
-    bench.worker.wake(beat=True)
     shown = await bench.ended()
     assert (shown["state"], shown["reason"]) == ("cancelled", "cancelled by automation/stop")
     assert bench.told() == ["pending", "running", "cancelled"]
@@ -259,7 +258,7 @@ async def test_a_resumed_queue_goes_on(bench: Bench) -> None:
     bench.create("r2", queue="other")
     await bench.ended("r2")
     assert bench.run().state is RunState.PENDING
-    bench.store.do(queues.resume, "default")
+    bench.store.do(queues.resume, "default", "api")
     assert (await bench.ended())["state"] == "completed"
 
 

@@ -39,14 +39,14 @@ def test_who_paused_a_queue_is_told_until_it_is_resumed(store: Opened) -> None:
     assert store.read(queues.states)["nightly"] == {
         "paused": True, "paused_by": "api", "paused_at": iso(T0), "waiting": 0, "running": 0,
     }  # fmt: skip
-    store.do(queues.resume, "nightly")
+    store.do(queues.resume, "nightly", "api")
     assert store.read(queues.states)["nightly"] == {
         "paused": False, "paused_by": None, "paused_at": None, "waiting": 0, "running": 0,
     }  # fmt: skip
 
 
 def test_resuming_a_queue_that_nobody_used_does_nothing(store: Opened) -> None:
-    assert not store.do(queues.resume, "nightly")
+    assert not store.do(queues.resume, "nightly", "api")
     assert store.read(queues.states) == {}
 
 

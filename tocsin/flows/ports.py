@@ -16,12 +16,11 @@ from tocsin.store.writer import Transaction
 
 
 class RunPort:
-    """Starts and cancels runs; the worker is woken after the commit."""
+    """Starts and cancels runs."""
 
-    def __init__(self, catalog: Catalog, wake: Callable[..., None]) -> None:
-        """Keep what is declared, and the worker's `wake`."""
+    def __init__(self, catalog: Catalog) -> None:
+        """Keep what is declared."""
         self._catalog = catalog
-        self._wake = wake
 
     def start(self, flow: str, *, run_id: str, parameters: Mapping[str, Any], cause: Cause | None = None) -> Unit:
         """Return a unit that adds a run, once for each `run_id`; the flow's own parameters fill in what is not given.
@@ -43,7 +42,6 @@ class RunPort:
                 firing=cause.firing if cause else None,
                 chain=_chain(cause),
             )
-            tx.after_commit(self._wake)
             return {"run": run.id, "flow": run.flow, "queue": run.queue, "state": run.state.value}
 
         return unit
@@ -53,19 +51,17 @@ class RunPort:
 
         def unit(tx: Transaction) -> Details:
             run = runs.cancel(tx, run_id, _by(cause))
-            tx.after_commit(lambda: self._wake(beat=True))
             return {"run": run.id, "state": run.state.value}
 
         return unit
 
 
 class QueuePort:
-    """Pauses and resumes queues; the worker is woken after the commit."""
+    """Pauses and resumes queues."""
 
-    def __init__(self, declared: Callable[[str], bool], wake: Callable[..., None]) -> None:
-        """Keep the look-up that says whether a queue is declared, and the worker's `wake`."""
+    def __init__(self, declared: Callable[[str], bool]) -> None:
+        """Keep the look-up that says whether a queue is declared."""
         self._declared = declared
-        self._wake = wake
 
     def pause(self, name: str, *, cause: Cause | None = None) -> Unit:
         """Return a unit that pauses a queue; it raises NotFound when there is no such queue."""
@@ -81,9 +77,7 @@ class QueuePort:
 
         def unit(tx: Transaction) -> Details:
             self._check(tx, name)
-            changed = queues.resume(tx, name, _by(cause), chain=_chain(cause))
-            tx.after_commit(self._wake)
-            return {"queue": name, "paused": False, "changed": changed}
+            return {"queue": name, "paused": False, "changed": queues.resume(tx, name, _by(cause), chain=_chain(cause))}
 
         return unit
 

@@ -60,9 +60,9 @@ class Records:
             return False
         return True
 
-    async def beat(self) -> dict[str, Run]:
-        """Renew the leases and return what is held."""
-        return await self._writer.run(lambda tx: runs.heartbeat(tx, owner=self.owner, lease_us=self._lease_us))
+    async def beat(self) -> None:
+        """Renew the leases."""
+        await self._writer.run(lambda tx: runs.heartbeat(tx, owner=self.owner, lease_us=self._lease_us))
 
     async def held(self) -> list[Run]:
         """Return what all workers hold."""

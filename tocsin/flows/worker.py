@@ -25,12 +25,14 @@ from tocsin.flows.records import Pace, Records
 from tocsin.schemas.flow import Flow
 from tocsin.schemas.run import DEFAULT_QUEUE, Run, RunState
 from tocsin.store.database import Database
-from tocsin.store.writer import Writer
+from tocsin.store.writer import Fresh, Writer
 
 log = logging.getLogger(__name__)
 
 RUNS_MAX = 32
 """The most runs that one worker follows at the same time, whatever the queues allow."""
+
+_NEWS = frozenset({"flow-run.pending", "queue.resumed"})  # the events after which there may be something to claim
 
 
 class Catalog:
@@ -70,7 +72,7 @@ class Worker:
             raise TocsinError("this process is not in the list of processes: neither /proc nor `ps` shows it")
         self._pace = pace or Pace()
         self._records = Records(database, writer, owner=str(me), lease_s=self._pace.lease_s)
-        self._clock, self._catalog, self._surroundings = clock, catalog, surroundings
+        self._writer, self._clock, self._catalog, self._surroundings = writer, clock, catalog, surroundings
         self._courses: dict[str, Course] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wakeup = asyncio.Event()
@@ -87,6 +89,7 @@ class Worker:
     async def start(self) -> None:
         """Begin to work."""
         self._loop = asyncio.get_running_loop()
+        self._writer.on_fresh.append(self._hear)
         self._serving = asyncio.create_task(self._serve(), name="flows worker")
 
     async def stop(self, *, grace_s: float = 10.0) -> None:
@@ -106,19 +109,22 @@ class Worker:
             await self._serving
         await self._records.release_all()
 
-    def wake(self, *, beat: bool = False) -> None:
-        """Look for work now; with `beat` also for runs that are to be cancelled. May be called from any thread."""
-        if beat:
-            self._beat_due_s = float("-inf")
+    def wake(self) -> None:
+        """Look for work now, not only at the next poll; may be called from any thread."""
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is over, and the work with it
                 self._loop.call_soon_threadsafe(self._wakeup.set)
+
+    def _hear(self, news: list[Fresh]) -> None:
+        if any(arrival.event.event in _NEWS for fresh in news for arrival in fresh.arrivals):
+            self.wake()
 
     async def _serve(self) -> None:
         while not self._closing:
             self._wakeup.clear()
             try:
                 await self._beat()
+                await self._look()
                 await self._claim()
             except TocsinError as error:
                 log.warning("runs can not be taken now: %s", error)
@@ -159,21 +165,24 @@ class Worker:
         self._wakeup.set()
 
     async def _beat(self) -> None:
-        """Renew the leases, learn what is to be ended, and bury what others left behind."""
+        """Renew the leases, when it is time to."""
         now_s = self._clock.monotonic_s()
-        if now_s < self._beat_due_s:
-            return
-        self._beat_due_s = now_s + self._pace.beat_s
-        if courses := list(self._courses.values()):
-            mine = await self._records.beat()
-            for course in courses:
-                run = mine.get(course.run.id)
-                if run is None or run.attempt != course.run.attempt:
-                    course.tell(None)
-                elif run.cancelled_by is not None:
-                    course.tell(endings.cancelled(run.cancelled_by))
-        for run in await self._records.held():
-            if not self._stopping and _key(run) not in self._tasks and self._is_abandoned(run):
+        if self._courses and now_s >= self._beat_due_s:
+            await self._records.beat()
+            self._beat_due_s = now_s + self._pace.beat_s
+
+    async def _look(self) -> None:
+        """Learn which runs are to be ended, and bury what others left behind."""
+        courses = list(self._courses.values())
+        held = {_key(run): run for run in await self._records.held()}
+        for course in courses:
+            run = held.get(_key(course.run))
+            if run is None or run.owner != self._records.owner:
+                course.tell(None)
+            elif run.cancelled_by is not None:
+                course.tell(endings.cancelled(run.cancelled_by))
+        for key, run in held.items():
+            if not self._stopping and key not in self._tasks and self._is_abandoned(run):
                 self._follow(run, self._bury(run))
 
     def _is_abandoned(self, run: Run) -> bool:

@@ -39,20 +39,18 @@ def pause(tx: Transaction, name: str, by: str, *, chain: Sequence[str] = ()) -> 
     """
     ensure(tx, name)
     values = {"paused": True, "paused_by": by, "paused_us": tx.now_us}
-    return _change(tx, name, values, _event("queue.paused", name, by), chain=chain)
+    done = tx.connection.execute(update(queues).where(queues.c.name == name, ~queues.c.paused).values(values))
+    if done.rowcount:
+        append(tx, [Draft(_event("queue.paused", name, by), tuple(chain))])
+    return bool(done.rowcount)
 
 
-def resume(tx: Transaction, name: str, by: str = "", *, chain: Sequence[str] = ()) -> bool:
+def resume(tx: Transaction, name: str, by: str, *, chain: Sequence[str] = ()) -> bool:
     """Start runs from this queue again; return whether it was paused (then `queue.resumed` is emitted)."""
     values = {"paused": False, "paused_by": None, "paused_us": None}
-    return _change(tx, name, values, _event("queue.resumed", name, by), chain=chain)
-
-
-def _change(tx: Transaction, name: str, values: dict[str, Any], event: Event, *, chain: Sequence[str]) -> bool:
-    other = queues.c.paused.is_not(values["paused"])
-    done = tx.connection.execute(update(queues).where(queues.c.name == name, other).values(values))
+    done = tx.connection.execute(update(queues).where(queues.c.name == name, queues.c.paused).values(values))
     if done.rowcount:
-        append(tx, [Draft(event, tuple(chain))])
+        append(tx, [Draft(_event("queue.resumed", name, by), tuple(chain))])
     return bool(done.rowcount)
 
 
@@ -62,7 +60,7 @@ def _event(what: str, name: str, by: str) -> Event:
         event=what,
         resource={"id": f"queue/{name}", "queue": name},
         related=automation,
-        payload={"by": by or None},
+        payload={"by": by},
         source=OWN_SOURCE,
     )
 

@@ -100,8 +100,8 @@ def claim(tx: Transaction, *, owner: str, limits: Mapping[str, int], limit: int,
             rows = tx.connection.execute(waiting.order_by(runs.c.not_before_us, runs.c.n).limit(room))
             due += map(_run, rows)
     due.sort(key=lambda run: (run.not_before_us, run.n))
-    lease = {"owner": owner, "leased_until_us": tx.now_us + lease_us}
-    return [_move(tx, run, RunState.CLAIMED, lease) for run in due[:limit]]
+    until_us = tx.now_us + lease_us
+    return [_move(tx, run, RunState.CLAIMED, owner=owner, leased_until_us=until_us) for run in due[:limit]]
 
 
 def start(tx: Transaction, run: Run, *, process: str) -> Run:
@@ -110,14 +110,13 @@ def start(tx: Transaction, run: Run, *, process: str) -> Run:
     Raises:
         IllegalTransition: the run was cancelled, or given to another worker: the process must not begin.
     """
-    return _move(tx, _held(tx, run), RunState.RUNNING, {"process": process, "started_us": tx.now_us})
+    return _move(tx, _held(tx, run), RunState.RUNNING, process=process, started_us=tx.now_us)
 
 
-def heartbeat(tx: Transaction, *, owner: str, lease_us: Micros) -> dict[str, Run]:
-    """Keep what the owner holds for another `lease_us`; return it, by id. What is missing in it was given up."""
+def heartbeat(tx: Transaction, *, owner: str, lease_us: Micros) -> None:
+    """Keep what the owner holds for another `lease_us`."""
     mine = (runs.c.owner == owner) & runs.c.state.in_(HELD)
     tx.connection.execute(update(runs).where(mine).values(leased_until_us=tx.now_us + lease_us))
-    return {row.id: _run(row) for row in tx.connection.execute(select(runs).where(mine))}
 
 
 def finish(tx: Transaction, run: Run, ending: Ending, *, retry_at_us: Micros | None = None) -> Run:
@@ -132,8 +131,8 @@ def finish(tx: Transaction, run: Run, ending: Ending, *, retry_at_us: Micros | N
     over = _end(tx, now, ending, retry_at_us=retry_at_us)
     if retry_at_us is None:
         return over
-    again = {"attempt": over.attempt + 1, "not_before_us": retry_at_us, "started_us": None, "ended_us": None}
-    return _move(tx, over, RunState.PENDING, again)
+    again = {"attempt": over.attempt + 1, "started_us": None, "ended_us": None}
+    return _move(tx, over, RunState.PENDING, not_before_us=retry_at_us, **again)
 
 
 def release(tx: Transaction, *, owner: str, run_id: str | None = None) -> list[str]:
@@ -142,7 +141,7 @@ def release(tx: Transaction, *, owner: str, run_id: str | None = None) -> list[s
     if run_id is not None:
         taken = taken.where(runs.c.id == run_id)
     mine = [_run(row) for row in tx.connection.execute(taken.order_by(runs.c.n).with_for_update())]
-    return [_move(tx, run, RunState.PENDING, {"owner": None, "leased_until_us": None}).id for run in mine]
+    return [_move(tx, run, RunState.PENDING, owner=None, leased_until_us=None).id for run in mine]
 
 
 def cancel(tx: Transaction, run_id: str, by: str) -> Run:
@@ -217,12 +216,10 @@ def _end(tx: Transaction, run: Run, ending: Ending, *, retry_at_us: Micros | Non
     kept = [*run.attempts, attempt_document(run, ending, ended_us=tx.now_us)][-ATTEMPTS_KEPT:]
     detail = run.detail | {"attempts": kept, "result": ending.result}
     over = {"ended_us": tx.now_us, "owner": None, "leased_until_us": None, "process": None}
-    return _move(tx, replace(run, detail=detail), ending.state, over, retry_at_us=retry_at_us)
+    return _move(tx, replace(run, detail=detail), ending.state, retry_at_us=retry_at_us, **over)
 
 
-def _move(
-    tx: Transaction, run: Run, to: RunState, changes: Mapping[str, Any], *, retry_at_us: Micros | None = None
-) -> Run:
+def _move(tx: Transaction, run: Run, to: RunState, *, retry_at_us: Micros | None = None, **changes: Any) -> Run:
     """Bring the run into its next state and emit the event of the step; what others can not see emits none."""
     if to not in TRANSITIONS[run.state]:
         raise IllegalTransition(f"the run {run.id} is {run.state}: it can not become {to}")
