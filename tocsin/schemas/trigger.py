@@ -19,6 +19,7 @@ from pydantic import (
     AwareDatetime,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -48,6 +49,8 @@ Problems: TypeAlias = Mapping[str, str]
 
 class _Trigger(Spec):
     """What all triggers have in common."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     id: Annotated[None, BeforeValidator(lambda _: None), WithJsonSchema({})] = Field(default=None, exclude=True)
     """Triggers written for Prefect have ids of their own; they are read and mean nothing here."""
@@ -127,7 +130,7 @@ class EventTrigger(_Matching):
     until: OptionalNames = None
     """Event names that end the waiting (law P6)."""
     within: Duration | None = None
-    """None where it is left out or zero: there is no limit."""
+    """The length of the window; left out or zero, there is no limit."""
     repeat: Annotated[Duration, Field(ge=_SHORTEST)] | None = None
     """Fire again so often while missed (law P5)."""
     reopen: bool = False
@@ -196,6 +199,7 @@ class DeadlineTrigger(_Matching):
     due: Cron
     """The due times, as a cron expression."""
     timezone: Zone = "UTC"
+    """The zone in which the times are meant (law D4)."""
     window: Annotated[Duration, Field(gt=ZERO)] | None = None
     """None: since the previous due time (law D1)."""
 
@@ -205,6 +209,7 @@ class ScheduleTrigger(_Trigger):
 
     type: Literal["schedule"]
     cron: Cron | None = None
+    """The times, as a cron expression of five fields."""
     every: Annotated[Duration, Field(ge=_SHORTEST)] | None = None
     """The time from one to the next."""
     anchor: AwareDatetime | None = None
@@ -212,6 +217,7 @@ class ScheduleTrigger(_Trigger):
     rrule: Recurrence | None = None
     """A recurrence rule of RFC 5545."""
     timezone: Zone = "UTC"
+    """The zone in which the times are meant (law D4)."""
     catch_up: Literal["last", "all", "none"] = "last"
     """Which times that passed during a downtime fire after it (law T2)."""
 
@@ -237,6 +243,7 @@ class NotTrigger(_Trigger):
     trigger: PositiveTrigger
     """What has to be absent."""
     within: Duration | None = None
+    """How far back to look; without it, all the way (law C4)."""
 
 
 class _Composite(_Trigger):
@@ -245,6 +252,7 @@ class _Composite(_Trigger):
     triggers: tuple[ChildTrigger, ...] = Field(min_length=1)
     """The triggers that it is made of."""
     within: Duration | None = None
+    """How far apart their firings may be; without it, any distance (laws C2, C3)."""
     for_each: Readers = Field(default_factory=dict)
     """Labels of the children's firings by which they are correlated (law C5)."""
 
