@@ -92,6 +92,19 @@ class Bench:
         await until(lambda: self.run(run_id).state in ENDED)
         return self.shown(run_id)
 
+    async def looked(self) -> None:
+        """Wait until the worker has looked for work, all of it, at least once from now on."""
+        looks: list[None] = []
+        limits = self.worker._catalog.limits
+
+        def counting() -> dict[str, int]:
+            looks.append(None)
+            return limits()
+
+        self.worker._catalog.limits = counting  # type: ignore[method-assign]
+        await until(lambda: len(looks) > 1)
+        self.worker._catalog.limits = limits  # type: ignore[method-assign]
+
     async def finished(self, run_id: str = "r1", **more: Any) -> dict[str, Any]:
         """Create a run and wait for its end."""
         self.create(run_id, **more)

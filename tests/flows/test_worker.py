@@ -318,3 +318,19 @@ async def test_a_run_that_may_not_begin_any_more_never_begins(bench: Bench) -> N
     await until(lambda: bench.worker.running == 0)
     assert bench.told() == ["pending", "cancelled"]
     assert not (bench.path / "began").exists()
+
+
+async def test_a_run_that_closes_its_output_goes_on_to_its_end(bench: Bench) -> None:
+    bench.shell("exec > /dev/null 2>&1; sleep 0.2; exit 5")
+    assert (await bench.finished())["exit_status"] == 5
+
+
+async def test_a_run_that_can_not_be_followed_crashes_and_the_others_go_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.shell("true")
+    with monkeypatch.context() as broken:
+        broken.setattr("tocsin.flows.attempt.Attempt.open_gate", None)
+        assert (await bench.finished())["state"] == "crashed"
+    assert "could not be followed" in caplog.text
+    assert (await bench.finished("r2"))["state"] == "completed"

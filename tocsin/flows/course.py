@@ -9,7 +9,7 @@ from typing import Any
 from tocsin.errors import TocsinError
 from tocsin.flows import endings
 from tocsin.flows.attempt import Attempt
-from tocsin.flows.launch import Surroundings
+from tocsin.flows.launch import Launch, Surroundings
 from tocsin.flows.output import Output
 from tocsin.flows.records import Records
 from tocsin.schemas.flow import Flow
@@ -42,33 +42,37 @@ class Course:
         if flow is None:
             await self._records.finish(self.run, endings.undeclared(self.run.flow))
             return
+        ending: Ending | None
         try:
-            ending = await self._carry_out(flow)
+            launch, output = self._prepare(flow)
+            attempt = Attempt(launch, output)
+            process = await attempt.spawn()
         except (TocsinError, OSError, ValueError) as error:
             ending = endings.unstartable(error)
-        if ending is None:
-            return
-        delay_us = endings.retry_delay_us(flow, self.run.attempt) if ending.state is RunState.FAILED else None
-        await self._records.finish(self.run, ending, retry_delay_us=delay_us)
+        else:
+            outcome = await self._carry_out(attempt, str(process), flow)
+            ending = _ending(outcome, launch, output)
+        if ending is not None:
+            again = ending.state is RunState.FAILED
+            delay_us = endings.retry_delay_us(flow, self.run.attempt) if again else None
+            await self._records.finish(self.run, ending, retry_delay_us=delay_us)
 
-    async def _carry_out(self, flow: Flow) -> Ending | None:
+    def _prepare(self, flow: Flow) -> tuple[Launch, Output]:
         launch = self._surroundings.launch(self.run, flow)
         launch.clear()
-        output = Output(launch.log, f"run {self.run.id}, attempt {self.run.attempt}", secrets=launch.secrets)
-        attempt = Attempt(launch, output)
-        process = await attempt.spawn()
+        title = f"run {self.run.id}, attempt {self.run.attempt}"
+        return launch, Output(launch.log, title, secrets=launch.secrets)
+
+    async def _carry_out(self, attempt: Attempt, process: str, flow: Flow) -> int | Ending | None:
+        """Let the process begin once it is on record, and return its outcome; None if there is nothing to record."""
         outcome: int | Ending | None = None
-        if self.may_begin and await self._records.start(self.run, str(process)):
+        if self.may_begin and await self._records.start(self.run, process):
             attempt.open_gate()
             outcome = await self._watch(attempt, flow)
         else:
             attempt.refuse()
         await attempt.close(grace_s=self._grace_s)
-        if outcome is None:
-            return None
-        result, raised = launch.told()
-        ending = endings.natural(outcome, raised=raised, result=result) if isinstance(outcome, int) else outcome
-        return ending if ending.state is RunState.COMPLETED else replace(ending, error=output.tail())
+        return outcome
 
     async def _watch(self, attempt: Attempt, flow: Flow) -> int | Ending | None:
         """Return the exit status of a process that ended by itself, else the ending it was given."""
@@ -80,3 +84,11 @@ class Course:
         ended.cancel()  # nobody asks for its status any more
         await attempt.end(grace_s=self._grace_s)
         return self._order.result() if self._order.done() else endings.timed_out(flow.timeout)
+
+
+def _ending(outcome: int | Ending | None, launch: Launch, output: Output) -> Ending | None:
+    if outcome is None:
+        return None
+    result, raised = launch.told()
+    ending = endings.natural(outcome, raised=raised, result=result) if isinstance(outcome, int) else outcome
+    return ending if ending.state is RunState.COMPLETED else replace(ending, error=output.tail())

@@ -111,7 +111,7 @@ async def _signalled(find: Callable[[], list[int]], number: signal.Signals, wait
         async with asyncio.timeout(wait_s):
             while found := await asyncio.to_thread(find):
                 for pid in set(found) - told:  # also those that were forked meanwhile
-                    with contextlib.suppress(ProcessLookupError):
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.kill(pid, number)
                 told |= set(found)
                 await asyncio.sleep(_POLL_S)
