@@ -37,7 +37,7 @@ def show_backtest(
             _show_firing(firing, width)
     progress.clear()
     if not json:
-        known = f", {history.duplicates:,} duplicates" if history.duplicates else ""
+        known = f", {_counted(history.duplicates, 'duplicate')}" if history.duplicates else ""
         watched = _counted(len(automations), "automation")
         output.note(f"{_counted(count, 'firing')} of {watched} over {_counted(len(history), 'event')}{known}")
 
