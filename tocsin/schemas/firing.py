@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tocsin.schemas.moments import Micros, iso, span
 
@@ -99,6 +99,17 @@ class Decision(NamedTuple):
     def text(self) -> str:
         """The sentence."""
         return self.says.format(*(_Length(arg) if type(arg) is int else arg for arg in self.args))
+
+    def document(self) -> dict[str, Any]:
+        """Return the decision as the API shows it."""
+        return {
+            "automation": self.automation,
+            "labels": self.labels,
+            "outcome": str(self.outcome),
+            "at": iso(self.at_us),
+            "text": self.text,
+            "firing": self.firing,
+        }
 
 
 class _Length(int):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, or_, select, update
 
 from tocsin.schemas.moments import Micros
 from tocsin.store.tables import definitions, pauses
@@ -37,7 +37,9 @@ class Pause:
     to_us: Micros | None
 
 
-def in_force(connection: Connection, *, at_seq: int | None = None, kind: str | None = None) -> list[Version]:
+def in_force(
+    connection: Connection, *, at_seq: int | None = None, kind: str | None = None, names: Collection[str] | None = None
+) -> list[Version]:
     """Return what is in force for the event behind a place of the log; by default what was said last."""
     query: Select[tuple[object, ...]] = select(definitions).order_by(definitions.c.kind, definitions.c.name)
     if at_seq is None:
@@ -47,8 +49,21 @@ def in_force(connection: Connection, *, at_seq: int | None = None, kind: str | N
         query = query.where(definitions.c.active_seq <= at_seq, removed)
     if kind is not None:
         query = query.where(definitions.c.kind == kind)
-    names = Version.__dataclass_fields__
-    return [Version(**{name: row[name] for name in names}) for row in connection.execute(query).mappings()]
+    if names is not None:
+        query = query.where(definitions.c.name.in_(names))
+    fields = Version.__dataclass_fields__
+    return [Version(**{field: row[field] for field in fields}) for row in connection.execute(query).mappings()]
+
+
+def changed_names(connection: Connection, kind: str, *, after_seq: int, to_seq: int) -> set[str]:
+    """Return what began, ended, was paused or resumed at the places (after_seq, to_seq] of the log."""
+    found: set[str] = set()
+    for table, columns in ((definitions, ("active_seq", "removed_seq")), (pauses, ("from_seq", "to_seq"))):
+        for column in columns:
+            place = table.c[column]
+            query = select(table.c.name).where(table.c.kind == kind, place > after_seq, place <= to_seq)
+            found.update(connection.execute(query).scalars())
+    return found
 
 
 def add(connection: Connection, versions: Collection[Version]) -> None:
@@ -58,10 +73,11 @@ def add(connection: Connection, versions: Collection[Version]) -> None:
         connection.execute(insert(definitions), [{name: getattr(one, name) for name in names} for one in versions])
 
 
-def end(connection: Connection, *, kind: str, name: str, seq: int) -> None:
-    """Let the version that is in force end with this place of the log."""
-    mine = (definitions.c.kind == kind, definitions.c.name == name, definitions.c.removed_seq.is_(None))
-    connection.execute(update(definitions).where(*mine).values(removed_seq=seq))
+def end(connection: Connection, keys: Collection[tuple[str, str]], *, seq: int) -> None:
+    """Let the versions of these (kind, name) that are in force end with this place of the log."""
+    rows = [{"of_kind": kind, "of_name": name, "last_seq": seq} for kind, name in keys]
+    if rows:
+        connection.execute(_END, rows)
 
 
 def pause(connection: Connection, *, kind: str, name: str, seq: int, now_us: Micros) -> bool:
@@ -83,9 +99,9 @@ def open_pauses(connection: Connection, kind: str) -> dict[str, Pause]:
     return {one.name: one for one in pauses_of(connection, kind) if one.to_seq is None}
 
 
-def pauses_of(connection: Connection, kind: str) -> list[Pause]:
-    """Return all pauses of a kind, the oldest first."""
-    query = select(pauses).where(pauses.c.kind == kind).order_by(pauses.c.n)
+def pauses_of(connection: Connection, *kinds: str) -> list[Pause]:
+    """Return all pauses of some kinds, the oldest first."""
+    query = select(pauses).where(pauses.c.kind.in_(kinds)).order_by(pauses.c.n)
     names = Pause.__dataclass_fields__
     return [Pause(**{name: row[name] for name in names}) for row in connection.execute(query).mappings()]
 
@@ -94,3 +110,14 @@ def count(connection: Connection, kind: str) -> int:
     """Return how many definitions of a kind are in force."""
     mine = (definitions.c.kind == kind, definitions.c.removed_seq.is_(None))
     return connection.execute(select(func.count()).select_from(definitions).where(*mine)).scalar_one()
+
+
+_END = (
+    update(definitions)
+    .where(
+        definitions.c.kind == bindparam("of_kind"),
+        definitions.c.name == bindparam("of_name"),
+        definitions.c.removed_seq.is_(None),
+    )
+    .values(removed_seq=bindparam("last_seq"))
+)

@@ -11,13 +11,10 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tocsin.schemas.event import Arrival
-from tocsin.schemas.firing import Firing, Verdict
+from tocsin.schemas.firing import Decision, Firing, Verdict
 from tocsin.schemas.moments import Micros, iso
 from tocsin.store.page import Page, decode_cursor, page_of
 from tocsin.store.tables import decisions, firings
-
-OPENS = frozenset({Verdict.MISSED, Verdict.UNKNOWN})
-"""The verdicts that stay open until something resolves them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ def _row(judged: Judged, events: Mapping[int, Arrival], decided_us: Micros) -> d
         "mode": judged.mode,
         "severity": judged.severity,
         "decided_us": decided_us,
-        "open": firing.verdict in OPENS and firing.repeat == 0,
+        "open": firing.verdict is Verdict.MISSED and firing.repeat == 0,
         "resolved_by": None,
     }
 
@@ -189,7 +186,7 @@ def note(connection: Connection, rows: Sequence[tuple[str, Micros, int | None, s
 def notes_of(connection: Connection, automation: str, *, limit: int) -> list[dict[str, Any]]:
     """Return an automation's newest decisions that ride with no event."""
     query = select(decisions).where(decisions.c.automation == automation).order_by(decisions.c.n.desc()).limit(limit)
-    return [{"at": iso(row.at_us), "seq": row.seq, **json.loads(row.document)} for row in connection.execute(query)]
+    return [Decision(*json.loads(row.document)).document() for row in connection.execute(query)]
 
 
 _KNOWN = select(firings.c.id).where(firings.c.id.in_(bindparam("ids", expanding=True)))

@@ -181,9 +181,7 @@ def claim(tx: Transaction, *, owner: str, limit: int, lease_us: Micros = LEASE_U
     return [_intent(row) for row in rows]
 
 
-def subjects(
-    connection: Connection, claimed: Collection[Intent]
-) -> tuple[dict[str, Firing], dict[int, Arrival]]:
+def subjects(connection: Connection, claimed: Collection[Intent]) -> tuple[dict[str, Firing], dict[int, Arrival]]:
     """Return the firings that intents answer to, by id, and the events of these firings, by place."""
     found = firings.by_id(connection, {intent.firing for intent in claimed})
     return found, log.by_seq(connection, {seq for firing in found.values() for seq in firing.events})

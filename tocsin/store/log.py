@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tocsin.schemas.event import Arrival, Event, arrival
+from tocsin.schemas.firing import Decision
 from tocsin.schemas.identity import uuid7
 from tocsin.schemas.moments import Micros
 from tocsin.store.tables import events, head, identities
@@ -68,6 +69,20 @@ def append(tx: Transaction, drafts: Sequence[Draft]) -> Appended:
         connection.execute(_MOVE_HEAD, {"to_seq": new[-1].seq, "to_received_us": received_us})
         tx.fresh.append(Fresh(before.seq, new))
     return Appended(new, len(arrivals) - len(new), ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the log: its number and when what stands there was received."""
+
+    seq: int
+    received_us: Micros
+
+
+def next_place(tx: Transaction) -> Place:
+    """Return the place that the next event of this transaction will have; it is held until the transaction ends."""
+    before = tx.connection.execute(_HEAD).one()
+    return Place(before.seq + 1, max(tx.now_us, before.received_us))
 
 
 def _unknown(connection: Connection, arrivals: list[Arrival]) -> list[Arrival]:
@@ -154,10 +169,10 @@ def note_decisions(connection: Connection, decisions: Iterable[tuple[int, bytes]
         connection.execute(_NOTE, rows)
 
 
-def decisions_of(connection: Connection, seq: int) -> list[list[object]]:
-    """Return what the arrival at a place did, as `note_decisions` was given it."""
+def decisions_of(connection: Connection, seq: int) -> list[Decision]:
+    """Return what the arrival at a place did."""
     document = connection.execute(select(events.c.decisions).where(events.c.seq == seq)).scalar_one_or_none()
-    return json.loads(bytes(document)) if document else []
+    return [Decision(*fields) for fields in json.loads(bytes(document))] if document else []
 
 
 def _parts(values: Sequence[V]) -> Iterable[Sequence[V]]:

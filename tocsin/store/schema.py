@@ -55,8 +55,8 @@ def prepare(database: Database) -> None:
 
 def _upgrade(connection: Connection) -> None:
     # Alembic is loaded only when there is something to migrate: it costs a quarter of a second.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))

@@ -73,6 +73,13 @@ def next_wake(connection: Connection, shard: int) -> Micros | None:
     return wake_us
 
 
+def waking(connection: Connection, shard: int, *, after_us: Micros, before_us: Micros) -> dict[str, bytes]:
+    """Return the states that want to be called after one moment and before another."""
+    between = (states.c.shard == shard, states.c.wake_us > after_us, states.c.wake_us < before_us)
+    rows = connection.execute(select(states.c.state_key, states.c.blob).where(*between))
+    return {row.state_key: bytes(row.blob) for row in rows}
+
+
 def save(connection: Connection, shard: int, saved: Collection[Saved]) -> None:
     """Insert or replace states."""
     if not saved:

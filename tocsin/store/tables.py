@@ -150,7 +150,7 @@ firings = Table(
     Index("firings_by_automation", "automation", "n"),
     Index("firings_open", "open", "n", sqlite_where=text("open"), postgresql_where=text("open")),
 )
-"""`events` is a JSON list of [seq, id, source]. `open`: missed or unknown, and not resolved."""
+"""`events` is a JSON list of [seq, id, source]. `open`: missed and not resolved, repeats apart."""
 
 decisions = Table(
     "decisions",

@@ -1,0 +1,248 @@
+"""The composition root: from Settings to a running App, torn down in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import platform
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from tocsin.actions.ports import Ports
+from tocsin.clock import Clock, SystemClock
+from tocsin.engine import standing
+from tocsin.engine.definitions import AutomationPort, Changes, Definitions
+from tocsin.engine.dispatcher import Dispatcher
+from tocsin.engine.evaluator import Evaluator
+from tocsin.engine.http import HttpClient
+from tocsin.engine.in_force import InForce
+from tocsin.engine.ledger import Ledger
+from tocsin.engine.messengers import Messengers
+from tocsin.engine.performer import Performer
+from tocsin.engine.ports import FoundSecrets, LogEvents, ProcessLog
+from tocsin.engine.recorder import Recorder
+from tocsin.engine.verdicts import Verdicts
+from tocsin.errors import HomeInUse
+from tocsin.flows.launch import Surroundings
+from tocsin.flows.ports import QueuePort, RunPort
+from tocsin.flows.worker import Catalog, Worker
+from tocsin.schemas.moments import SECOND, Micros, duration_us
+from tocsin.settings import Settings
+from tocsin.store import log, schema
+from tocsin.store.checkpoint import Checkpointer
+from tocsin.store.database import Database
+from tocsin.store.files import read_definitions
+from tocsin.store.writer import Writer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LAG_READY_S = 30.0
+"""A server whose judgement is later than this is not ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the server does its work. `lag_s` is how old the oldest event is that was not judged yet, in seconds."""
+
+    ready: bool
+    lag_s: float
+    unjudged: int
+    waiting: int
+    reason: str = ""
+
+
+class App:
+    """A running server, without the HTTP in front of it."""
+
+    def __init__(  # the parts are built by `running`, and by nobody else
+        self, settings: Settings, clock: Clock, database: Database, writer: Writer, *, definitions: Definitions,
+        recorder: Recorder, evaluator: Evaluator, dispatcher: Dispatcher,
+    ) -> None:  # fmt: skip
+        """Keep the parts."""
+        self.settings = settings
+        self.clock = clock
+        self.database = database
+        self.writer = writer
+        self.definitions = definitions
+        self.recorder = recorder
+        self.evaluator = evaluator
+        self.dispatcher = dispatcher
+        self.worker: Worker | None = None
+
+    async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a query of the store in a thread. Raises Unavailable."""
+        return await asyncio.to_thread(lambda: self.database.read(query, *args, **kwargs))
+
+    async def automations(self) -> list[dict[str, object]]:
+        """Return all automations in brief."""
+        return await self.read(standing.automations, self.definitions)
+
+    async def automation(self, name: str) -> dict[str, object] | None:
+        """Return one automation with what it waits for."""
+        return await self.read(standing.automation, self.definitions, self.evaluator, name)
+
+    async def load(self, path: Path) -> Changes:
+        """Put the definitions of a file or a folder into force.
+
+        Raises:
+            InvalidDefinition: they are wrong; what runs is not changed.
+            Conflict: a name belongs to a definition that came over the API.
+        """
+        return await self.definitions.apply_files(await asyncio.to_thread(read_definitions, path))
+
+    async def readiness(self) -> Readiness:
+        """Say whether the server does its work, and how late it is."""
+        head_seq, _ = await self.read(log.newest)
+        progress = self.evaluator.progress
+        judged_seq = progress.seq if progress is not None else 0
+        lag_s = 0.0
+        if judged_seq < head_seq:
+            oldest = await self.read(log.after, judged_seq, limit=1)
+            lag_s = max(0.0, (self.clock.now_us() - oldest[0].received_us) / SECOND) if oldest else 0.0
+        ready = progress is not None and lag_s <= LAG_READY_S
+        reason = "" if ready else f"judgement is {lag_s:.0f} s late"
+        return Readiness(ready, round(lag_s, 3), max(0, head_seq - judged_seq), self.recorder.waiting, reason)
+
+    async def settled(self) -> None:
+        """Wait until what is in the log was judged, and what was to be done was tried; for tests."""
+        await self.evaluator.settled()
+        await self.dispatcher.settled()
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, path: Path | None = None, *, clock: Clock | None = None, url: Callable[[], str] | None = None
+) -> AsyncIterator[App]:
+    """Run a server with the definitions at `path` (None: those of the API only).
+
+    Raises:
+        HomeInUse: another server runs on this home.
+        InvalidDefinition: the definitions are wrong.
+        Unavailable: the database can not be used.
+    """
+    clock = clock or SystemClock()
+    document = None if path is None else await asyncio.to_thread(read_definitions, path)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_locked(settings.home))
+        database = Database(settings.database_url())
+        stack.callback(database.close)
+        await asyncio.to_thread(schema.prepare, database)
+        _, floor_us = await asyncio.to_thread(database.read, log.newest)
+        writer = Writer(database, clock, floor_us=floor_us)
+        writer.start()
+        stack.push_async_callback(asyncio.to_thread, writer.close)
+        if database.is_sqlite:
+            checkpointer = Checkpointer(database, writer)
+            checkpointer.start()
+            stack.push_async_callback(asyncio.to_thread, checkpointer.close)
+        definitions = Definitions(writer, database, api_secrets=settings.api_secrets)
+        await writer.run(definitions.load)
+        worker = _worker(settings, path, database, writer, clock, definitions, url)
+        dispatcher = await stack.enter_async_context(
+            await _dispatcher(stack, settings, database, writer, clock, definitions)
+        )
+        evaluator = _evaluator(settings, writer, clock, dispatcher)
+        recorder = Recorder(writer, queue_events=settings.queue_events)
+        app = App(settings, clock, database, writer, definitions=definitions, recorder=recorder,
+                  evaluator=evaluator, dispatcher=dispatcher)  # fmt: skip
+        app.worker = worker
+        if document is not None:
+            await definitions.apply_files(document)
+        await evaluator.start()
+        stack.callback(evaluator.close)
+        await worker.start()
+        stack.push_async_callback(worker.stop)
+        yield app
+
+
+def _evaluator(settings: Settings, writer: Writer, clock: Clock, dispatcher: Dispatcher) -> Evaluator:
+    settle_us: Micros = duration_us(settings.settle)
+    loop = asyncio.get_running_loop()
+    return Evaluator(
+        writer,
+        clock,
+        in_force=InForce(0, lateness_us=duration_us(settings.lateness), settle_us=settle_us),
+        ledger=Ledger(blind_after_us=duration_us(settings.blind_after), settle_us=settle_us),
+        verdicts=Verdicts(
+            max_depth=settings.max_depth, dispatcher=dispatcher, call_soon=lambda call: _soon(loop, call)
+        ),
+    )
+
+
+def _catalog(definitions: Definitions) -> Catalog:
+    def limits() -> dict[str, int]:
+        return {queue.name: queue.concurrency for queue in definitions.document.queues}
+
+    return Catalog(definitions.flow, limits)
+
+
+def _worker(
+    settings: Settings, path: Path | None, database: Database, writer: Writer, clock: Clock,
+    definitions: Definitions, url: Callable[[], str] | None,
+) -> Worker:  # fmt: skip
+    secrets = FoundSecrets()
+    folder = Path.cwd() if path is None else path if path.is_dir() else path.parent
+    surroundings = Surroundings(
+        home=settings.home,
+        folder=folder,
+        environment=os.environ,
+        hidden=definitions.secret_names,
+        secret=secrets.resolve,
+        url=url or (lambda: f"http://{settings.host}:{settings.port}"),
+    )
+    return Worker(database, writer, clock, catalog=_catalog(definitions), surroundings=surroundings)
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    loop.call_soon_threadsafe(call)
+
+
+async def _dispatcher(
+    stack: AsyncExitStack, settings: Settings, database: Database, writer: Writer, clock: Clock,
+    definitions: Definitions,
+) -> Dispatcher:  # fmt: skip
+    messengers = Messengers()
+    stack.callback(messengers.close)
+    ports = Ports(
+        http=await stack.enter_async_context(HttpClient(allow_hosts=settings.allow_hosts)),
+        mail=messengers,
+        services=messengers,
+        channels=definitions,
+        secrets=FoundSecrets(),
+        log=ProcessLog(),
+        queues=QueuePort(lambda name: definitions.queue(name) is not None),
+        runs=RunPort(_catalog(definitions)),
+        automations=AutomationPort(definitions),
+        events=LogEvents(),
+    )
+    performer = Performer(ports, clock=clock, definition=definitions.automation, random=Random())  # noqa: S311 - jitter
+    owner = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+    return Dispatcher(performer, database=database, writer=writer, clock=clock, owner=owner)
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Hold the home directory against a second server; the lock ends with the process, however it ends."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            owner = lock.read(20).strip()
+            who = f"process {owner}" if owner else "another process"
+            raise HomeInUse(f"{who} already serves {home.absolute()}: stop it, or set TOCSIN_HOME") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

@@ -1,0 +1,296 @@
+"""What is defined: by files, which are changed in files, and over the API, which is changed there.
+
+Every change is an entry of the log (`own_events.DEFINITIONS_CHANGED`); evaluators switch when they come to it, and
+all events that are acknowledged after `apply` has returned are judged by the new definitions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, cast
+
+from tocsin.actions.ports import Cause, Details, Unit
+from tocsin.engine.own_events import definitions_changed
+from tocsin.errors import Conflict, NotFound
+from tocsin.schemas.automation import Automation
+from tocsin.schemas.channel import AnyChannel
+from tocsin.schemas.document import SECTIONS, Definition, Document, parse_definition
+from tocsin.schemas.flow import Flow, Queue
+from tocsin.schemas.secret import secrets_in
+from tocsin.schemas.source import AnySource
+from tocsin.schemas.trigger import fingerprint
+from tocsin.store import definitions, log
+from tocsin.store.database import Database
+from tocsin.store.definitions import Version
+from tocsin.store.log import Place
+from tocsin.store.writer import Transaction, Writer
+
+Origin = Literal["file", "api"]
+_STORED = tuple(kind for kind in SECTIONS.values() if kind != "test")
+_SECTION_OF = {kind: section for section, kind in SECTIONS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What an application of definitions changed: names as `kind/name`; `restarted` are triggers that begin anew."""
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+    restarted: list[str]
+
+    def __bool__(self) -> bool:
+        """Return whether anything changed."""
+        return bool(self.added or self.changed or self.removed)
+
+    def document(self) -> dict[str, list[str]]:
+        """Return the changes as JSON data."""
+        return {"added": self.added, "changed": self.changed, "removed": self.removed, "restarted": self.restarted}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A definition in force: what it says, where it came from, and its text, by which changes are noticed."""
+
+    kind: str
+    spec: Definition
+    origin: Origin
+    text: str
+
+    @classmethod
+    def read(cls, version: Version) -> Entry:
+        """Return the entry of a stored version."""
+        spec = parse_definition(version.kind, json.loads(version.document))
+        return cls(version.kind, spec, cast("Origin", version.origin), version.document)
+
+
+class Definitions:
+    """The definitions that are in force now, in memory, and the ways to change them."""
+
+    def __init__(self, writer: Writer, database: Database, *, api_secrets: Collection[str]) -> None:
+        """Begin with an empty document."""
+        self._writer = writer
+        self._database = database
+        self._api_secrets = frozenset(api_secrets)
+        self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in _STORED}
+        self.document = Document()
+
+    def source(self, name: str) -> AnySource | None:
+        """Return the source with this name."""
+        return cast("AnySource | None", self._entry("source", name))
+
+    def channel(self, name: str) -> AnyChannel | None:
+        """Return the channel with this name."""
+        return cast("AnyChannel | None", self._entry("channel", name))
+
+    def flow(self, name: str) -> Flow | None:
+        """Return the flow with this name."""
+        return cast("Flow | None", self._entry("flow", name))
+
+    def queue(self, name: str) -> Queue | None:
+        """Return the queue with this name."""
+        return cast("Queue | None", self._entry("queue", name))
+
+    def automation(self, name: str) -> Mapping[str, Any] | None:
+        """Return an automation as it is written, as JSON data."""
+        found = self._entry("automation", name)
+        return None if found is None else found.model_dump(mode="json", exclude_unset=True)
+
+    def origin(self, kind: str, name: str) -> Origin | None:
+        """Return where a definition came from."""
+        found = self._entries[kind].get(name)
+        return None if found is None else found.origin
+
+    def entries(self, kind: str) -> Mapping[str, Entry]:
+        """Return all definitions of a kind by name; the mapping never changes, a later one takes its place."""
+        return self._entries[kind]
+
+    def secret_names(self) -> set[str]:
+        """Return the environment variables that hold secrets of definitions."""
+        specs = [entry.spec for found in self._entries.values() for entry in found.values()]
+        return {secret.env for _, secret in secrets_in(specs) if secret.env is not None}
+
+    def load(self, tx: Transaction) -> None:
+        """Read what is in force from the store; in the writer's thread, before anything else begins."""
+        self._merge([Entry.read(one) for one in definitions.in_force(tx.connection)], removed=())
+
+    async def apply_files(self, document: Document) -> Changes:
+        """Put into force what files say, instead of what they said before.
+
+        Raises:
+            Conflict: a name belongs to a definition that came over the API.
+        """
+        wanted = {(kind, spec.name): spec for kind in _STORED for spec in getattr(document, _SECTION_OF[kind])}
+        changes = await self._writer.run(partial(self._replace_all, "file", wanted))
+        self.document = self.document.model_copy(update={"tests": document.tests})
+        return changes
+
+    async def put(self, kind: str, name: str, data: Any) -> Changes:
+        """Put one definition into force, given as JSON data.
+
+        Raises:
+            InvalidDefinition: it is wrong, or may not come over the API.
+            Conflict: the name belongs to a definition that came from a file.
+        """
+        if isinstance(data, dict):
+            data = {"name": name} | data
+        within = self.document.model_copy()
+        spec = parse_definition(kind, data, within=within, restricted=True, secrets=self._api_secrets)
+        if spec.name != name:
+            raise Conflict(f"the definition is named {spec.name!r}, the address {name!r}: make them the same")
+        return await self._writer.run(partial(self._put, spec, kind))
+
+    async def delete(self, kind: str, name: str) -> Changes:
+        """Remove a definition that came over the API.
+
+        Raises:
+            NotFound: there is none of that name.
+            Conflict: it came from a file.
+        """
+        return await self._writer.run(partial(self._delete, kind, name))
+
+    async def pause(self, kind: str, name: str) -> Details:
+        """Pause a definition until it is resumed, also across changes of its file. Raises NotFound."""
+        return await self._writer.run(self.pausing(kind, name, paused=True))
+
+    async def resume(self, kind: str, name: str) -> Details:
+        """End a pause. Raises NotFound."""
+        return await self._writer.run(self.pausing(kind, name, paused=False))
+
+    def pausing(self, kind: str, name: str, *, paused: bool) -> Unit:
+        """Return the unit that pauses or resumes a definition."""
+
+        def unit(tx: Transaction) -> Details:
+            if self._entry(kind, name) is None:
+                raise NotFound(f"there is no {kind} {name!r}")
+            change = definitions.pause if paused else definitions.resume
+            place = log.next_place(tx)
+            if changed := change(tx.connection, kind=kind, name=name, seq=place.seq, now_us=place.received_us):
+                log.append(tx, [definitions_changed({"paused" if paused else "resumed": [f"{kind}/{name}"]})])
+            return {kind: name, "paused": paused, "changed": changed}
+
+        return unit
+
+    # In the writer's thread
+
+    def _replace_all(self, origin: Origin, wanted: Mapping[tuple[str, str], Definition], tx: Transaction) -> Changes:
+        present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection)}
+        removed = [key for key, one in present.items() if one.origin == origin and key not in wanted]
+        return self._apply(tx, origin, wanted, removed=removed, present=present)
+
+    def _put(self, spec: Definition, kind: str, tx: Transaction) -> Changes:
+        present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection, names=[spec.name])}
+        return self._apply(tx, "api", {(kind, spec.name): spec}, removed=[], present=present)
+
+    def _delete(self, kind: str, name: str, tx: Transaction) -> Changes:
+        present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection, names=[name])}
+        found = present.get((kind, name))
+        if found is None:
+            raise NotFound(f"there is no {kind} {name!r}")
+        if found.origin == "file":
+            raise Conflict(f"the {kind} {name!r} came from a file: remove it there")
+        return self._apply(tx, "api", {}, removed=[(kind, name)], present=present)
+
+    def _apply(
+        self,
+        tx: Transaction,
+        origin: Origin,
+        wanted: Mapping[tuple[str, str], Definition],
+        *,
+        removed: Collection[tuple[str, str]],
+        present: Mapping[tuple[str, str], Version],
+    ) -> Changes:
+        changes = Changes([], [], [f"{kind}/{name}" for kind, name in removed], [])
+        place = log.next_place(tx)
+        new: list[Version] = []
+        entries: list[Entry] = []
+        for (kind, name), spec in wanted.items():
+            text, before = _text(spec), present.get((kind, name))
+            if before is not None and before.origin != origin:
+                theirs = "a file: change it there" if before.origin == "file" else "the API: delete it there first"
+                raise Conflict(f"the {kind} {name!r} came from {theirs}")
+            if before is not None and before.document == text:
+                continue
+            (changes.added if before is None else changes.changed).append(f"{kind}/{name}")
+            armed = (place.seq, place.received_us)
+            if before is not None and _same_windows(kind, before.document, spec):
+                armed = (before.armed_seq, before.armed_us)
+            elif before is not None and kind == "automation":
+                changes.restarted.append(f"{kind}/{name}")
+            entries.append(Entry(kind, spec, origin, text))
+            new.append(Version(kind, name, origin, text, place.seq, *armed, place.received_us))
+            _note_enabled(tx, kind, before, spec, place)
+        if not changes:
+            return changes
+        definitions.end(tx.connection, [*removed, *((one.kind, one.name) for one in new)], seq=place.seq)
+        definitions.add(tx.connection, new)
+        log.append(tx, [definitions_changed(_brief(changes))])
+        tx.after_commit(lambda: self._merge(entries, removed=removed))
+        return changes
+
+    def _merge(self, new: Sequence[Entry], *, removed: Collection[tuple[str, str]]) -> None:
+        """Let the document say what is in force; whole mappings are replaced, so readers see all of it or nothing."""
+        entries = dict(self._entries)
+        for kind in {entry.kind for entry in new} | {kind for kind, _ in removed}:
+            known = dict(entries[kind])
+            known.update((entry.spec.name, entry) for entry in new if entry.kind == kind)
+            for other, name in removed:
+                if other == kind:
+                    known.pop(name, None)
+            entries[kind] = known
+        self._entries = entries
+        sections: dict[str, Any] = {
+            _SECTION_OF[kind]: [entry.spec for entry in found.values()] for kind, found in entries.items()
+        }
+        self.document = Document.model_construct(None, **sections, tests=self.document.tests)
+
+    def _entry(self, kind: str, name: str) -> Definition | None:
+        found = self._entries[kind].get(name)
+        return None if found is None else found.spec
+
+
+class AutomationPort:
+    """Fits the port `Automations` of the actions."""
+
+    def __init__(self, known: Definitions) -> None:
+        """Keep the definitions."""
+        self._definitions = known
+
+    def pause(self, name: str, *, cause: Cause) -> Unit:
+        """Return the unit that pauses an automation. It raises NotFound."""
+        return self._definitions.pausing("automation", name, paused=True)
+
+    def resume(self, name: str, *, cause: Cause) -> Unit:
+        """Return the unit that resumes an automation. It raises NotFound."""
+        return self._definitions.pausing("automation", name, paused=False)
+
+
+def _text(spec: Definition) -> str:
+    return json.dumps(spec.model_dump(mode="json", exclude_unset=True), sort_keys=True, ensure_ascii=False)
+
+
+def _same_windows(kind: str, before: str, spec: Definition) -> bool:
+    """Return whether a new version keeps the windows of the one before (law S4)."""
+    if kind != "automation":
+        return True
+    old = parse_definition(kind, json.loads(before))
+    return fingerprint(old.trigger) == fingerprint(spec.trigger)  # type: ignore[union-attr]
+
+
+def _note_enabled(tx: Transaction, kind: str, before: Version | None, spec: Definition, place: Place) -> None:
+    """Let `enabled: false` be a pause of its own kind: windows are kept, and the time is like an outage (law S4)."""
+    if kind != "automation":
+        return
+    was = before is None or json.loads(before.document).get("enabled", True)
+    now = cast("Automation", spec).enabled
+    if was != now:
+        change = definitions.resume if now else definitions.pause
+        change(tx.connection, kind="enabled", name=spec.name, seq=place.seq, now_us=place.received_us)
+
+
+def _brief(changes: Changes) -> dict[str, Any]:
+    """Return the changes for the log: names as long as they are few, counts otherwise."""
+    return {what: names if len(names) <= 100 else len(names) for what, names in changes.document().items() if names}

@@ -1,0 +1,235 @@
+"""The automations that are in force at one place of the log, and the judge over them.
+
+A change of definitions is an entry of the log. Whoever reads the log switches when it comes to that entry, so what
+fires does not depend on when, or by how many processes, the log is read (laws O3, S4).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from tocsin.errors import JudgeFailed
+from tocsin.schemas.automation import Automation
+from tocsin.schemas.firing import Decision
+from tocsin.schemas.moments import Micros
+from tocsin.store import definitions, firings, log, states
+from tocsin.store.definitions import Pause, Version
+from tocsin.store.writer import Transaction
+from tocsin.triggers.judge import Armed, Judge, Judgement, State, automation_of
+from tocsin.triggers.machine import Outage, Outages
+
+_LOG = logging.getLogger(__name__)
+
+KIND = "automation"
+Asking: TypeAlias = Generator[frozenset[str], Mapping[str, State | None], Judgement]
+"""The judge at work: it asks for states and in the end returns what it judged."""
+
+_PRIMING_EVENTS = 2_000
+_FEW = 500  # up to so many names are looked up by name
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """An automation in force: its version, what it says, and whether it is paused."""
+
+    version: Version
+    spec: Automation
+    armed: Armed
+    actions: tuple[tuple[str, str], ...]
+    actions_on_resolve: tuple[tuple[str, str], ...]
+
+
+class InForce:
+    """Follows the definitions along the log, for one shard; used in the writer's thread."""
+
+    def __init__(self, shard: int, *, lateness_us: Micros, settle_us: Micros) -> None:
+        """Begin with nothing in force."""
+        self._shard = shard
+        self._settle_us = settle_us
+        self.automations: dict[str, Live] = {}
+        self.judge = Judge(lateness_us=lateness_us)
+
+    def load(self, tx: Transaction, at_seq: int) -> None:
+        """Take everything that is in force for the event behind a place."""
+        versions = definitions.in_force(tx.connection, at_seq=at_seq, kind=KIND)
+        pauses = self._pauses(tx, at_seq)
+        known = self.automations.keys()
+        self.automations = {one.name: self._live(one, pauses.get(one.name, ())) for one in versions if self._mine(one)}
+        self.judge = self.judge.replace(
+            armed=[live.armed for live in self.automations.values()],
+            removed=known - self.automations.keys(),
+        )
+
+    def switch(
+        self, tx: Transaction, *, after_seq: int, to_seq: int, outages: Sequence[Outage]
+    ) -> list[Decision] | None:
+        """Put into force what the log's entries in (after_seq, to_seq] have changed; None when that is nothing.
+
+        What keeps its windows has its wake-ups set anew, what does not is closed and armed from T0 on, and deadlines
+        are primed (laws O3, S4). Returned are the decisions about windows that were closed.
+        """
+        changed = definitions.changed_names(tx.connection, KIND, after_seq=after_seq, to_seq=to_seq)
+        if not changed:
+            return None
+        few = changed if len(changed) <= _FEW else None
+        versions = definitions.in_force(tx.connection, at_seq=to_seq, kind=KIND, names=few)
+        pauses = self._pauses(tx, to_seq)
+        before = {name: self.automations[name] for name in changed if name in self.automations}
+        after = {
+            one.name: self._live(one, pauses.get(one.name, ()))
+            for one in versions
+            if one.name in changed and self._mine(one)
+        }
+        judge_before = self.judge
+        self.automations = {name: live for name, live in self.automations.items() if name not in changed} | after
+        self.judge = self.judge.replace(
+            armed=[live.armed for live in after.values()], removed=before.keys() - after.keys()
+        )
+        decisions: list[Decision] = []
+        for name in sorted(changed):
+            old, new = before.get(name), after.get(name)
+            if old is not None and new is not None and old.armed.armed_seq == new.armed.armed_seq:
+                self._keep(tx, new, outages)
+            else:
+                decisions += self._close(tx, name, judge_before) if old is not None else []
+                if new is not None:
+                    self._begin(tx, new, outages)
+        return decisions
+
+    def save(self, tx: Transaction, changed: Mapping[str, State | None], outages: Sequence[Outage]) -> Micros | None:
+        """Store states; return the earliest moment at which one of them is to be looked at."""
+        saved, gone, earliest = [], [], None
+        shared = Outages(outages)
+        for key, state in changed.items():
+            if state is None:
+                gone.append(key)
+                continue
+            automation = automation_of(key)
+            wake_us = self._look_us(key, automation, state, shared, outages)
+            if wake_us is not None and (earliest is None or wake_us < earliest):
+                earliest = wake_us
+            saved.append(states.Saved(key, automation, wake_us, state.encode()))
+        states.save(tx.connection, self._shard, saved)
+        states.remove(tx.connection, gone)
+        return earliest
+
+    def reschedule(self, tx: Transaction, outage: Outage, outages: Sequence[Outage]) -> None:
+        """Let what was due in an outage wait until it has settled (law S2)."""
+        found = states.waking(tx.connection, self._shard, after_us=outage.start_us, before_us=outage.settled_us)
+        self.save(tx, self._decoded(found), outages)
+
+    def _look_us(
+        self, key: str, automation: str, state: State, shared: Outages, outages: Sequence[Outage]
+    ) -> Micros | None:
+        """Return when to look at a state: an outage moves the moments of verdicts, and a pause gives none."""
+        live, spot = self.automations.get(automation), self.judge.spot(key)
+        if state.wake_us is None or live is None or spot is None or live.armed.paused:
+            return None
+        if live.armed.outages:
+            shared = Outages((*outages, *live.armed.outages))
+        return spot.machine.moved(shared, state.wake_us)
+
+    def _keep(self, tx: Transaction, live: Live, outages: Sequence[Outage]) -> None:
+        """Carry an automation's windows over into a new version of it (law S4)."""
+        kept = self._decoded(states.of_automation(tx.connection, live.spec.name))
+        for key, state in kept.items():
+            if state is not None:
+                self.judge.refresh(key, state)
+        for key, state in self.judge.arm(live.spec.name, from_us=live.version.created_us).items():
+            kept.setdefault(key, state)
+        self.save(tx, kept, outages)
+
+    def _close(self, tx: Transaction, name: str, judge: Judge) -> list[Decision]:
+        """End what is open of an automation that is removed, or begins anew (law S4)."""
+        firings.close_all(tx.connection, name)
+        known: dict[str, State] = {}
+        blobs = states.of_automation(tx.connection, name)
+        for key, blob in blobs.items():
+            with contextlib.suppress(JudgeFailed):
+                if (state := judge.decode(key, blob)) is not None:
+                    known[key] = state
+        states.remove(tx.connection, blobs)
+        return judge.close(known, at_us=tx.now_us).decisions
+
+    def _begin(self, tx: Transaction, live: Live, outages: Sequence[Outage]) -> None:
+        """Arm an automation at its T0, and prime its deadlines (law O3)."""
+        armed: dict[str, State | None] = dict(self.judge.arm(live.spec.name))
+        self.save(tx, armed, outages)
+        self._prime(tx, live, armed, outages)
+
+    def _decoded(self, blobs: Mapping[str, bytes]) -> dict[str, State | None]:
+        """Return stored states; what no longer belongs to a node, or can not be read, is to be deleted."""
+        found: dict[str, State | None] = {}
+        for key, blob in blobs.items():
+            try:
+                found[key] = self.judge.decode(key, blob)
+            except JudgeFailed as error:
+                _LOG.error("a state of %r is dropped: %s", error.automation, error)
+                found[key] = None
+        return found
+
+    def _prime(self, tx: Transaction, live: Live, kept: dict[str, State | None], outages: Sequence[Outage]) -> None:
+        """Offer the stored events of the windows that are open at T0 (law O3)."""
+        name, since_us = live.spec.name, self.judge.priming(live.spec.name)
+        after_seq, to_seq = 0, live.armed.armed_seq
+        while since_us is not None:
+            part = log.since(tx.connection, from_us=since_us, to_seq=to_seq, after_seq=after_seq, limit=_PRIMING_EVENTS)
+            if not part:
+                break
+            asked = self.judge.run(part, until_us=None, prime=name)
+            judgement = drive_with(asked, kept, self.judge, tx)
+            kept |= judgement.changed
+            self.save(tx, judgement.changed, outages)
+            after_seq = part[-1].seq
+
+    def _mine(self, version: Version) -> bool:
+        return version.shard == self._shard
+
+    def _live(self, version: Version, pauses: Sequence[Pause]) -> Live:
+        spec = Automation.model_validate_json(version.document)
+        armed = Armed(
+            name=spec.name,
+            trigger=spec.trigger,
+            armed_us=version.armed_us,
+            armed_seq=version.armed_seq,
+            paused=any(pause.to_us is None for pause in pauses),
+            outages=tuple(
+                Outage(pause.from_us, pause.to_us, pause.to_us + self._settle_us)
+                for pause in pauses
+                if pause.to_us is not None and pause.to_us > version.armed_us
+            ),
+        )
+        return Live(version, spec, armed, _written(spec.actions), _written(spec.actions_on_resolve))
+
+    def _pauses(self, tx: Transaction, at_seq: int) -> dict[str, list[Pause]]:
+        """Return the pauses as they stand at a place of the log, by automation."""
+        found: dict[str, list[Pause]] = {}
+        for pause in definitions.pauses_of(tx.connection, KIND, "enabled"):
+            if pause.from_seq <= at_seq:
+                over = pause.to_seq is not None and pause.to_seq <= at_seq
+                found.setdefault(pause.name, []).append(pause if over else replace(pause, to_seq=None, to_us=None))
+        return found
+
+
+def drive_with(asked: Asking, cache: dict[str, State | None], judge: Judge, tx: Transaction) -> Judgement:
+    """Answer what the judge asks for, from the cache or the store, until it has judged."""
+    try:
+        wanted = next(asked)
+        while True:
+            missing = [key for key in wanted if key not in cache]
+            for key, blob in states.load(tx.connection, missing).items():
+                cache[key] = judge.decode(key, blob)
+            for key in missing:
+                cache.setdefault(key, None)
+            wanted = asked.send({key: cache[key] for key in wanted})
+    except StopIteration as judged:
+        judgement: Judgement = judged.value
+        return judgement
+
+
+def _written(actions: Sequence[object]) -> tuple[tuple[str, str], ...]:
+    return tuple((action.type, action.model_dump_json()) for action in actions)  # type: ignore[attr-defined]

@@ -1,0 +1,76 @@
+"""The engine's own events: what was judged and defined, in the same log as everything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tocsin.schemas.event import Event
+from tocsin.schemas.firing import Firing, Verdict
+from tocsin.schemas.moments import iso
+from tocsin.store.log import OWN_SOURCE, Draft
+
+DEFINITIONS_CHANGED = "tocsin.definitions.changed"
+"""The place in the log behind which other definitions are in force."""
+
+
+def fired(firing: Firing, *, severity: str, mode: str) -> Draft:
+    """Return `tocsin.automation.fired`, or `.resolved`, for a firing."""
+    what = "resolved" if firing.verdict is Verdict.RESOLVED else "fired"
+    resource = {
+        "id": f"automation/{firing.automation}",
+        "verdict": firing.verdict.value,
+        "severity": severity,
+        "mode": mode,
+    }
+    return _draft(f"tocsin.automation.{what}", f"{firing.id}/{what}", resource, _about(firing), firing)
+
+
+def loop_stopped(firing: Firing, *, most: int) -> Draft:
+    """Return `tocsin.automation.loop_stopped`: the automation has led to itself too often (law F5)."""
+    resource = {"id": f"automation/{firing.automation}"}
+    payload = _about(firing) | {"chain": list(firing.chain), "max_depth": most}
+    return _draft("tocsin.automation.loop_stopped", f"{firing.id}/loop", resource, payload, firing)
+
+
+def failed(automation: str, *, what: str, reason: str) -> Draft:
+    """Return `tocsin.automation.failed`: something was set aside for this automation only (law S5)."""
+    payload = {"what": what, "reason": reason}
+    event = Event(
+        event="tocsin.automation.failed",
+        resource={"id": f"automation/{automation}"},
+        payload=payload,
+        id=f"{automation}/{what}"[:255],
+        source=OWN_SOURCE,
+    )
+    return Draft(event)
+
+
+def definitions_changed(summary: dict[str, Any]) -> Draft:
+    """Return the marker behind which the definitions of `summary` are in force."""
+    event = Event(event=DEFINITIONS_CHANGED, resource={"id": "definitions"}, payload=summary, source=OWN_SOURCE)
+    return Draft(event)
+
+
+def _about(firing: Firing) -> dict[str, Any]:
+    return {
+        "firing": firing.id,
+        "labels": firing.labels,
+        "at": iso(firing.at_us),
+        "due": iso(firing.due_us),
+        "reason": firing.reason,
+        "resolves": list(firing.resolves),
+    }
+
+
+def _draft(name: str, identity: str, resource: dict[str, str], payload: dict[str, Any], firing: Firing) -> Draft:
+    event = Event.model_construct(
+        event=name,
+        resource=resource,
+        related=[],
+        payload=payload,
+        occurred=None,
+        id=identity,
+        source=OWN_SOURCE,
+        follows=None,
+    )
+    return Draft(event, (*firing.chain, firing.automation))

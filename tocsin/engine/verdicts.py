@@ -1,0 +1,163 @@
+"""What a judgement leaves: firings, the intents to act on them, decisions, and the engine's own events (law F2)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from tocsin.engine import own_events
+from tocsin.engine.in_force import Live
+from tocsin.engine.performer import Job
+from tocsin.errors import JudgeFailed
+from tocsin.schemas.event import Arrival
+from tocsin.schemas.firing import Decision, Firing, Outcome, Verdict
+from tocsin.schemas.moments import Micros
+from tocsin.store import firings, intents, log
+from tocsin.store.firings import Judged
+from tocsin.store.intents import Order
+from tocsin.store.log import Draft
+from tocsin.store.writer import Transaction
+from tocsin.triggers.judge import Judgement
+
+_LOG = logging.getLogger(__name__)
+
+
+class Takes(Protocol):
+    """The dispatcher, as far as it is known here."""
+
+    owner: str
+
+    def room(self) -> int: ...
+
+    def offer(self, jobs: Sequence[Job]) -> None: ...
+
+    def nudge(self) -> None: ...
+
+
+class Verdicts:
+    """Stores what was judged; called in the writer's thread, in the evaluator's transaction."""
+
+    def __init__(self, *, max_depth: int, dispatcher: Takes, call_soon: Callable[[Callable[[], None]], None]) -> None:
+        """Keep law F5's bound, who performs, and how to call into the event loop."""
+        self._max_depth = max_depth
+        self._dispatcher = dispatcher
+        self._call_soon = call_soon
+
+    def store(
+        self,
+        tx: Transaction,
+        judgement: Judgement,
+        failures: Sequence[JudgeFailed],
+        arrivals: Sequence[Arrival],
+        *,
+        automations: Mapping[str, Live],
+    ) -> None:
+        """Store everything that a judgement says."""
+        decisions: list[Decision] = list(judgement.decisions)
+        drafts: list[Draft] = []
+        kept = [one for one in judgement.firings if not self._is_loop(one, decisions, drafts)]
+        if kept:
+            self._fire(tx, kept, arrivals, automations, decisions=decisions, drafts=drafts)
+        for failure in failures:
+            self._set_aside(failure, tx.now_us, decisions, drafts)
+        if decisions:
+            note(tx, decisions)
+        if drafts:
+            log.append(tx, drafts)
+
+    def _fire(
+        self,
+        tx: Transaction,
+        kept: Sequence[Firing],
+        arrivals: Sequence[Arrival],
+        automations: Mapping[str, Live],
+        *,
+        decisions: list[Decision],
+        drafts: list[Draft],
+    ) -> None:
+        judged = [
+            Judged(one, automations[one.automation].spec.mode, automations[one.automation].spec.severity)
+            for one in kept
+        ]
+        known = {arrival.seq: arrival for arrival in arrivals}
+        missing = {seq for one in kept for seq in one.events if seq not in known}
+        if missing:
+            known |= log.by_seq(tx.connection, missing)
+        new = firings.add(tx.connection, judged, known, decided_us=tx.now_us)
+        orders: list[Order] = []
+        for one in judged:
+            firing, live = one.firing, automations[one.firing.automation]
+            if firing.id not in new:
+                continue
+            drafts.append(own_events.fired(firing, severity=one.severity, mode=one.mode))
+            if one.mode == "shadow":
+                decisions.append(_decision(firing, Outcome.SHADOW, "shadow: nothing is performed"))
+            else:
+                resolved = firing.verdict is Verdict.RESOLVED
+                orders.append(Order(firing, live.actions_on_resolve if resolved else live.actions))
+        self._order(tx, orders, known)
+
+    def _order(self, tx: Transaction, orders: Sequence[Order], known: Mapping[int, Arrival]) -> None:
+        """Store intents; those that the dispatcher has room for are its own from the start, and handed to it."""
+        wanted = sum(len(order.actions) for order in orders)
+        if not wanted:
+            return
+        mine = wanted <= self._dispatcher.room()
+        added = intents.add(tx, orders, claimed_by=self._dispatcher.owner if mine else None)
+        if not mine:
+            tx.after_commit(lambda: self._call_soon(self._dispatcher.nudge))
+            return
+        by_id = {order.firing.id: order.firing for order in orders}
+        jobs = []
+        for intent in added:
+            firing = by_id[intent.firing]
+            jobs.append(Job(intent, firing, {seq: known[seq] for seq in firing.events if seq in known}))
+        tx.after_commit(lambda: self._call_soon(lambda: self._dispatcher.offer(jobs)))
+
+    def _is_loop(self, firing: Firing, decisions: list[Decision], drafts: list[Draft]) -> bool:
+        """Stop an automation that has led to itself too often (law F5)."""
+        if firing.chain.count(firing.automation) < self._max_depth:
+            return False
+        says = "stopped: it has led to itself {0} times"
+        decisions.append(_decision(firing, Outcome.LOOP, says, self._max_depth))
+        drafts.append(own_events.loop_stopped(firing, most=self._max_depth))
+        _LOG.warning("the automation %r was stopped: it has led to itself %d times", firing.automation, self._max_depth)
+        return True
+
+    def _set_aside(self, failure: JudgeFailed, now_us: Micros, decisions: list[Decision], drafts: list[Draft]) -> None:
+        what = f"event {failure.seq}" if failure.seq is not None else "state"
+        says = "set aside, the judge failed: {0}"
+        decisions.append(
+            Decision(failure.automation, "", {}, Outcome.ERROR, now_us, failure.seq, None, says, (str(failure),))
+        )
+        drafts.append(own_events.failed(failure.automation, what=what, reason=str(failure)))
+        _LOG.error("the automation %r could not judge %s: %s", failure.automation, what, failure, exc_info=failure)
+
+
+def _decision(firing: Firing, outcome: Outcome, says: str, *args: object) -> Decision:
+    return Decision(
+        firing.automation,
+        firing.node,
+        firing.labels,
+        outcome,
+        firing.at_us,
+        firing.trigger_event,
+        firing.id,
+        says,
+        args,
+    )
+
+
+def note(tx: Transaction, decisions: Sequence[Decision]) -> None:
+    """Let decisions ride with their arrival's row; those of moments, and errors, get rows of their own."""
+    riding: dict[int, list[Decision]] = {}
+    alone = []
+    for decision in decisions:
+        if decision.seq is not None:
+            riding.setdefault(decision.seq, []).append(decision)
+        if decision.seq is None or decision.outcome is Outcome.ERROR:
+            alone.append((decision.automation, decision.at_us, decision.seq, json.dumps(decision)))
+    log.note_decisions(tx.connection, [(seq, json.dumps(some).encode()) for seq, some in riding.items()])
+    firings.note(tx.connection, alone)

@@ -1,0 +1,54 @@
+"""Moving SQLite's write-ahead log into the database from a thread of its own, so that no commit has to wait for it."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from contextlib import closing
+
+from sqlalchemy.exc import DBAPIError
+
+from tocsin.store.database import Database
+from tocsin.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+COMMITS = 1_000  # so many commits, or a second without any, are reason for a checkpoint
+
+
+class Checkpointer:
+    """The thread that makes passive checkpoints: they neither wait for anybody nor keep anybody waiting."""
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        """Prepare the thread."""
+        self._database = database
+        self._writer = writer
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="tocsin-checkpoints", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closing.set()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        done = seen = 0
+        while not self._closing.wait(EVERY_S):
+            commits = self._writer.commits
+            idle, seen = commits == seen, commits
+            if commits != done and (idle or commits - done >= COMMITS):
+                self._checkpoint()
+                done = commits
+
+    def _checkpoint(self) -> None:
+        try:
+            with closing(self._database.writing.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except (DBAPIError, sqlite3.Error) as error:
+            log.warning("the write-ahead log could not be moved into the database: %s", error)
