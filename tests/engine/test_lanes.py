@@ -38,14 +38,18 @@ async def test_a_lane_runs_its_width_at_once_and_the_rest_in_order() -> None:
     assert (sorted(work.began), lanes.sizes()) == (list("abcde"), {})
 
 
-async def test_stuck_lanes_leave_room_for_others_however_many_they_are() -> None:
-    lanes: Lanes[int] = Lanes(Work(), Hand())  # type: ignore[arg-type]
+async def test_stuck_lanes_share_what_there_is_and_leave_some_for_others() -> None:
+    clock = Hand()
+    lanes: Lanes[str] = Lanes(Work(), clock)
     capacity, held = 100, 0
     for target in range(20):
-        for item in range(capacity):
-            held += lanes.put(f"stuck {target}", item, width=1, free=capacity - held)
-    assert held <= capacity
-    assert lanes.put("well", 0, width=1, free=capacity - held)
+        for item in range(capacity - held):
+            held += lanes.put(f"stuck {target}", str(item), width=1, free=capacity - held)
+            await turns()
+        clock.us += 10 * SECOND
+        held -= len(lanes.excess(capacity - held))
+    assert capacity - held >= capacity / (1 + 20 / 2) - 1
+    assert lanes.put("well", "0", width=1, free=capacity - held)
     await lanes.stop(0)
 
 

@@ -15,6 +15,8 @@ from tocsin.engine.messengers import Messengers
 from tocsin.errors import ActionFailed
 from tocsin.schemas.channel import EmailChannel
 
+NOT_OURS = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
+
 
 @pytest.fixture
 def messengers() -> Iterator[Messengers]:
@@ -107,6 +109,7 @@ async def test_a_server_that_can_not_protect_the_connection_is_not_talked_to(mes
     assert not any("Subject" in line for line in said)
 
 
+@NOT_OURS
 async def test_apprise_sends_by_url(messengers: Messengers) -> None:
     requests: list[bytes] = []
 
@@ -122,6 +125,7 @@ async def test_apprise_sends_by_url(messengers: Messengers) -> None:
     assert requests[0].startswith(b"POST /hook")
 
 
+@NOT_OURS
 async def test_apprise_says_what_is_wrong_without_the_url(messengers: Messengers, monkeypatch: Any) -> None:
     with pytest.raises(ActionFailed, match="does not know this URL") as failed:
         await messengers.notify("nonsense://s3cret", title="", body="late")

@@ -34,6 +34,7 @@ from tocsin.store.writer import Transaction, Writer
 
 log = logging.getLogger(__name__)
 
+_SCARCE = 4  # room is scarce when less than this part of the capacity is free
 _PUT_OFF_S = (0.05, 30.0)  # the least and the most that an intent is put off when its lane is full
 
 
@@ -137,6 +138,9 @@ class Dispatcher:
 
     async def _claim(self) -> float:
         """Claim what is due and there is room for; return how many seconds to wait before looking again."""
+        if self.room() < self._options.capacity // _SCARCE:
+            for job in self._lanes.excess(self.room()):
+                self._put_off(job, self._performer.target(job))
         room = self.room()
         if room < 1:
             return self._options.poll_s
@@ -162,6 +166,9 @@ class Dispatcher:
         target = self._performer.target(job)
         if self._lanes.put(target, job, width=self._options.width(target), free=self.room()):
             return
+        self._put_off(job, target)
+
+    def _put_off(self, job: Job, target: str) -> None:
         least_s, most_s = _PUT_OFF_S
         wait_s = min(max(self._lanes.wait_s(target), least_s), most_s)
         self._outcomes.put_off(job.intent.id, until_us=self._clock.now_us() + int(wait_s * SECOND))

@@ -1,7 +1,7 @@
 """Lanes: one bounded waiting list for each target, so that a sick one delays only itself.
 
-A waiting list may grow to half of the room that is still free, so lanes that are stuck leave room for the others,
-however many they are.
+A lane that would be through in a second takes what comes. A slower one may hold half as much as there is room free, and
+gives back what it has beyond when room becomes scarce: stuck lanes share what there is, and leave some for the others.
 
 Source: dynamic queue length thresholds, Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998.
 """
@@ -18,6 +18,7 @@ from tocsin.clock import Clock
 
 T = TypeVar("T")
 
+_QUICK_S = 1.0
 _WEIGHT = 0.2  # of the newest duration in the moving average
 
 
@@ -45,7 +46,7 @@ class Lanes(Generic[T]):
         lane = self._lanes.get(target)
         if lane is None:
             lane = self._lanes[target] = _Lane(width)
-        if lane.running >= lane.width and len(lane.waiting) >= max(1, free // 2):
+        if lane.running + len(lane.waiting) >= max(1, free // 2) and self._wait_s(lane) >= _QUICK_S:
             return False
         lane.waiting.append(item)
         if lane.running < lane.width:
@@ -54,6 +55,15 @@ class Lanes(Generic[T]):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return True
+
+    def excess(self, free: int) -> list[T]:
+        """Take out, from the ends of the lanes, what they may not hold while only `free` room is left."""
+        taken: list[T] = []
+        slow = [lane for lane in self._lanes.values() if self._wait_s(lane) >= _QUICK_S]
+        for lane in sorted(slow, key=lambda lane: len(lane.waiting), reverse=True):
+            while lane.waiting and lane.running + len(lane.waiting) > max(1, (free + len(taken)) // 2):
+                taken.append(lane.waiting.pop())
+        return taken
 
     async def _drain(self, target: str, lane: _Lane[T]) -> None:
         me = object()
@@ -73,9 +83,11 @@ class Lanes(Generic[T]):
     def wait_s(self, target: str) -> float:
         """Return how long something put into the lane now would wait, as far as the recent past tells."""
         lane = self._lanes.get(target)
-        if lane is None:
-            return 0.0
-        oldest_s = self._clock.monotonic_s() - min(lane.began_s.values(), default=self._clock.monotonic_s())
+        return 0.0 if lane is None else self._wait_s(lane)
+
+    def _wait_s(self, lane: _Lane[T]) -> float:
+        now_s = self._clock.monotonic_s()
+        oldest_s = now_s - min(lane.began_s.values(), default=now_s)
         return max(lane.usual_s, oldest_s) * len(lane.waiting) / lane.width
 
     def sizes(self) -> dict[str, tuple[int, int]]:
