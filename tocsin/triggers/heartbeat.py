@@ -1,0 +1,161 @@
+"""Silence without an `after` (`posture: Proactive`): a dead man's switch, for a trigger or for each key (laws P3,
+P4).
+
+The deadline is `within` after the N-th newest expect event, or after the start while there are fewer. The start is
+T0 where the key is watched from the beginning (no `for_each`, or a subject); else the time of its first event. An
+event up to the deadline moves it. One behind it leaves the old deadline to its verdict, as late while its grace
+lasts, and sets the next.
+
+Rule 1: what moves a deadline of P3 and P4 is in this file.
+Rule 2: this file does not know when verdicts are given; `watch` does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tocsin.schemas.firing import Outcome
+from tocsin.schemas.moments import Micros, duration_us, span
+from tocsin.schemas.trigger import EventTrigger
+from tocsin.triggers.history import History
+from tocsin.triggers.machine import Counted, Ledger, Node, Seen, State, clock
+from tocsin.triggers.match import EXPECT, UNTIL
+from tocsin.triggers.watch import Fold, Watch, WatchState, Window
+
+
+class Beats(Fold):
+    """What a key's events add up to: the N newest, where counting started, and the deadline that follows."""
+
+    __slots__ = ("due_us", "newest", "start_us")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start_us: Micros | None = None
+        self.newest: list[Counted] = []
+        self.due_us: Micros = 0
+
+    def copy(self) -> Any:
+        fold = super().copy()
+        fold.start_us, fold.newest, fold.due_us = self.start_us, list(self.newest), self.due_us
+        return fold
+
+    def dump(self) -> list[Any]:
+        return [*super().dump(), self.start_us, self.newest, self.due_us]
+
+    def load(self, values: list[Any]) -> None:
+        *windows, self.start_us, newest, self.due_us = values
+        super().load(windows)
+        self.newest = [Counted(*one) for one in newest]
+
+
+class Heartbeat(Watch):
+    """A Proactive trigger without `after`."""
+
+    exclusive = False
+
+    def __init__(self, node: Node, trigger: EventTrigger, *, lateness_us: Micros) -> None:
+        super().__init__(node, trigger, lateness_us=lateness_us)
+        self.forget_after_us = duration_us(trigger.forget_after) if trigger.for_each else None
+        self.subjects = frozenset(trigger.subjects)
+
+    def fresh(self, labels: dict[str, str]) -> WatchState:
+        return WatchState(labels, Beats())
+
+    def armed(self, labels: dict[str, str], from_us: Micros) -> WatchState:
+        """Return the state of a key that is watched from a moment on, though nothing was seen."""
+        state, fold = self.fresh(labels), Beats()
+        self._start(fold, from_us, from_us)
+        state.history = History(fold)
+        state.seen_us = from_us
+        self.rearm(state)
+        return state
+
+    def step(self, fold: Beats, seen: Seen) -> tuple[Outcome, str, tuple[object, ...]]:
+        did: tuple[Outcome, str, tuple[object, ...]] = (Outcome.IGNORED, "changes nothing", ())
+        if seen.roles & EXPECT:
+            did = self._beat(fold, seen)
+        if seen.roles & UNTIL:
+            self._until(fold, seen)
+            did = Outcome.CLOSED, "closed up to {0:time}", (seen.time_us,)
+        return did
+
+    def _beat(self, fold: Beats, seen: Seen) -> tuple[Outcome, str, tuple[object, ...]]:
+        time_us = seen.time_us
+        if fold.until_us is not None and time_us <= fold.until_us:
+            return Outcome.IGNORED, "closed up to {0:time}", (fold.until_us,)
+        if fold.start_us is None:
+            self._start(fold, time_us, seen.received_us)
+            fold.newest = [Counted(time_us, seen.seq)]
+            return Outcome.OPENED, "watched from now on, due {0:time}", (fold.due_us,)
+        if time_us < fold.start_us:
+            return Outcome.IGNORED, "from before the watch began at {0:time}", (fold.start_us,)
+        before = fold.newest
+        newest = [*before, Counted(time_us, seen.seq)]
+        newest.sort()
+        fold.newest = newest = newest[-self.threshold :]
+        due_us = (newest[0].time_us if len(newest) == self.threshold else fold.start_us) + self.within_us
+        if due_us == fold.due_us:
+            return Outcome.COUNTED, "seen; due {0:time}", (due_us,)
+        self._move(fold, seen, due_us, before)
+        return Outcome.MOVED, "seen; due {0:time}", (due_us,)
+
+    def _move(self, fold: Beats, seen: Seen, due_us: Micros, before: list[Counted]) -> None:
+        """Set the next deadline: in the open window when the event is in time, else in a window of its own."""
+        time_us, window = seen.time_us, fold.windows[-1] if fold.windows else None
+        fold.due_us = due_us
+        if window is not None and time_us <= window.due_us:
+            window.opened_us, window.due_us, window.end_us = due_us - self.within_us, due_us, due_us
+            window.received_us = seen.received_us
+            return
+        if window is not None:
+            grace_us = window.due_us + self.grace_us
+            window.counted = [event for event in before if event.time_us <= grace_us]
+            if time_us <= grace_us:
+                window.outcome = Outcome.LATE
+                window.counted.append(Counted(time_us, seen.seq))
+        if fold.end_us is None or time_us >= fold.end_us or due_us + self.grace_us > seen.received_us:
+            fold.windows.append(Window(due_us - self.within_us, due_us, seen.received_us, due_us, []))
+
+    def _start(self, fold: Beats, start_us: Micros, received_us: Micros) -> None:
+        due_us = start_us + self.within_us
+        fold.start_us, fold.newest, fold.due_us = start_us, [], due_us
+        fold.windows.append(Window(start_us, due_us, received_us, due_us, []))
+
+    def _until(self, fold: Beats, seen: Seen) -> None:
+        time_us = seen.time_us
+        fold.until_us = time_us if fold.until_us is None else max(fold.until_us, time_us)
+        for window in fold.windows:
+            if window.outcome is None and window.opened_us <= time_us:
+                window.outcome, window.end_us = Outcome.CLOSED, min(window.due_us, time_us)
+        if fold.start_us is not None and fold.due_us - self.within_us <= time_us:
+            fold.start_us, fold.newest = None, []
+
+    def events(self, fold: Beats, window: Window) -> list[Counted]:
+        if window.counted or window.due_us != fold.due_us:
+            return window.counted
+        return [event for event in fold.newest if event.time_us <= window.due_us + self.grace_us]
+
+    def since(self, window: Window) -> str:
+        seen = f"counting from {clock(window.opened_us)}"
+        return f"every {span(self.within_us)}, {seen}"
+
+    def forget_at(self, state: WatchState) -> Micros | None:
+        if state.alert is None or self.forget_after_us is None or tuple(state.labels.values()) in self.subjects:
+            return None
+        return state.alert.at_us + self.forget_after_us
+
+    def _review(self, state: WatchState, at_us: Micros, seen: Seen | None, ledger: Ledger) -> None:
+        """Resolve when an event moved the deadline to one that is still to come (law P5)."""
+        alert, windows = state.alert, state.history.now.windows
+        if alert is None:
+            return
+        if seen is not None and seen.roles & UNTIL and (not self.reopen or alert.opened_us <= seen.time_us):
+            self.resolve(state, seen, at_us, ledger)
+        elif windows and windows[-1].due_us + self.grace_us > at_us:
+            self.resolve(state, seen or state.history.now.newest[-1], at_us, ledger)
+
+    def describe(self, state: State) -> dict[str, Any]:
+        assert isinstance(state, WatchState)
+        newest = state.history.now.newest
+        seen = clock(newest[-1].time_us) if newest else None
+        return {"waits for": self.what, "every": span(self.within_us), "last seen": seen} | super().describe(state)

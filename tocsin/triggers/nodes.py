@@ -1,0 +1,157 @@
+"""From a trigger to its machines: the tree of nodes, each with the identity that its states are stored under.
+
+A node's id is made of fingerprints: that of the whole trigger, then that of the child at each level, with an
+ordinal among equal siblings. So reordering children keeps their windows, and any change that matters starts all
+anew (law S4)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tocsin.schemas.moments import Micros
+from tocsin.schemas.trigger import (
+    ChildTrigger,
+    CompoundTrigger,
+    DeadlineTrigger,
+    EventTrigger,
+    LeafTrigger,
+    NotTrigger,
+    PositiveTrigger,
+    ScheduleTrigger,
+    SequenceTrigger,
+    Trigger,
+    fingerprint,
+    label_names,
+)  # fmt: skip
+from tocsin.triggers.compound import Compound
+from tocsin.triggers.deadline import Deadline
+from tocsin.triggers.heartbeat import Heartbeat
+from tocsin.triggers.machine import Machine, Node, Outage
+from tocsin.triggers.opened import Opened
+from tocsin.triggers.reactive import Counting, Each
+from tocsin.triggers.schedule import Schedule
+from tocsin.triggers.sequence import Sequence
+from tocsin.triggers.windows import Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Armed:
+    """An automation as the judge knows it.
+
+    `armed_us` is T0 (law O3); arrivals with a `seq` up to `armed_seq` are not judged. While `paused` it ignores
+    arrivals and gives no verdicts; `outages` are its own (pauses that ended, law S4), in addition to those of the engine.
+    """
+
+    name: str
+    trigger: Trigger
+    armed_us: Micros
+    armed_seq: int
+    paused: bool = False
+    outages: tuple[Outage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arming:
+    """What stays of an `Armed` once its trigger is compiled."""
+
+    name: str
+    armed_us: Micros
+    armed_seq: int
+    paused: bool
+    outages: tuple[Outage, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Spot:
+    """A node in its tree. `level` is 0 for what looks at events or the calendar, above that the height of a composite.
+
+    `rank` orders what one moment completes: the children of `not` first (law C1); `place` is its place in its parent.
+    """
+
+    arming: Arming
+    machine: Machine
+    names: tuple[str, ...]
+    level: int
+    parent: Spot | None = None
+    place: int = 0
+    rank: int = 0
+
+    @property
+    def id(self) -> str:
+        """The identity of the node."""
+        return self.machine.node.id
+
+
+@dataclass(slots=True)
+class Plan:
+    """A compiled automation."""
+
+    arming: Arming
+    root: Spot
+    spots: dict[str, Spot] = field(default_factory=dict)
+
+
+def compile_trigger(armed: Armed, *, lateness_us: Micros) -> tuple[Plan, dict[str, LeafTrigger]]:
+    """Return an automation's machines, and the triggers for the index by node id."""
+    arming = Arming(armed.name, armed.armed_us, armed.armed_seq, armed.paused, armed.outages)
+    compiler = _Compiler(arming, lateness_us)
+    root = compiler.spot(armed.trigger, fingerprint(armed.trigger))
+    return Plan(arming, root, compiler.spots), compiler.leaves
+
+
+class _Compiler:
+    """Builds the nodes of one trigger, children before their parents."""
+
+    def __init__(self, arming: Arming, lateness_us: Micros) -> None:
+        self.arming = arming
+        self.lateness_us = lateness_us
+        self.spots: dict[str, Spot] = {}
+        self.leaves: dict[str, LeafTrigger] = {}
+
+    def spot(self, trigger: PositiveTrigger, node_id: str) -> Spot:
+        node = Node(self.arming.name, node_id, self.arming.armed_us)
+        if isinstance(trigger, CompoundTrigger | SequenceTrigger):
+            spot = self._composite(trigger, node)
+        else:
+            if not isinstance(trigger, ScheduleTrigger):
+                self.leaves[node_id] = trigger
+            spot = Spot(self.arming, self._leaf(trigger, node), label_names(trigger), 0)
+        self.spots[node_id] = spot
+        return spot
+
+    def _leaf(self, trigger: EventTrigger | DeadlineTrigger | ScheduleTrigger, node: Node) -> Machine:
+        if isinstance(trigger, ScheduleTrigger):
+            return Schedule(node, trigger)
+        if isinstance(trigger, DeadlineTrigger):
+            return Deadline(node, trigger, lateness_us=self.lateness_us)
+        if trigger.posture == "Proactive":
+            machine = Heartbeat if trigger.after is None else Windows
+            return machine(node, trigger, lateness_us=self.lateness_us)
+        if trigger.after is not None:
+            return Opened(node, trigger, lateness_us=self.lateness_us)
+        if trigger.within is not None:
+            return Counting(node, trigger, lateness_us=self.lateness_us)
+        return Each(node, trigger)
+
+    def _composite(self, trigger: CompoundTrigger | SequenceTrigger, node: Node) -> Spot:
+        children = [
+            (child, self.spot(child.trigger if isinstance(child, NotTrigger) else child, child_id))
+            for child, child_id in zip(trigger.triggers, _child_ids(node.id, trigger.triggers), strict=True)
+        ]
+        machine = Compound(node, trigger) if isinstance(trigger, CompoundTrigger) else Sequence(node, trigger)
+        parent = Spot(self.arming, machine, label_names(trigger), 1 + max(spot.level for _, spot in children))
+        order = sorted(range(len(children)), key=lambda place: not isinstance(children[place][0], NotTrigger))
+        for rank, place in enumerate(order):
+            spot = children[place][1]
+            spot.parent, spot.place, spot.rank = parent, place, rank
+        return parent
+
+
+def _child_ids(parent: str, children: tuple[ChildTrigger, ...]) -> Iterator[str]:
+    seen: Counter[str] = Counter()
+    for child in children:
+        mark = fingerprint(child)
+        seen[mark] += 1
+        yield f"{parent}/{mark[:12]}" + (f"#{seen[mark]}" if seen[mark] > 1 else "")

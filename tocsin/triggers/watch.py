@@ -1,0 +1,427 @@
+"""Silence: windows that wait for their verdict, and keys that are missed until something happens (laws P1-P8, S2,
+S3).
+
+What both kinds of silence have in common. `windows` (an `after` event opens a window) and `heartbeat` (each event
+moves the deadline) say what events do to windows; this file says what moments do:
+
+- each window has a moment at which it is settled, `max(due + grace, received + min(within, lateness))`, `received`
+  being the arrival of the event that set its deadline; those that nobody met have theirs one after another (P5);
+- unmet then, it ends `missed`, or `unknown` when an outage overlaps it, and the key is missed until it is resolved;
+- a key that is missed already is not alerted again: one alert per silence.
+
+Rule 1: every verdict about silence is given in this file, and each window ends here, exactly once (law S3). The
+decision that says how is the one without a `seq`; what arrivals did on the way there carries the `seq` of the
+arrival.
+Rule 2: this file does not know which events open, meet or move a window."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tocsin.schemas.firing import Outcome, Verdict
+from tocsin.schemas.moments import Micros, duration_us, iso, span
+from tocsin.schemas.trigger import EventTrigger
+from tocsin.triggers.history import History
+from tocsin.triggers.machine import (
+    Counted,
+    Ledger,
+    Machine,
+    Node,
+    Said,
+    Seen,
+    State,
+    clock,
+    expected,
+    labelled,
+    seen_again,
+)
+from tocsin.triggers.match import AFTER, EXPECT, UNTIL
+
+BEAT = 8
+"""An arrival that both expects and opens (law P2); kept beside its roles, which it loses one by one as it is used."""
+
+
+@dataclass(slots=True)
+class Window:
+    """A time in which something has to happen. `end_us` is `due_us` unless it was met or closed before.
+
+    `opener` is the event that opened it (P1), `counted` are those that count for it; `beat` says that the opener was
+    a heartbeat. `outcome` is None while it is unmet.
+    """
+
+    opened_us: Micros
+    due_us: Micros
+    received_us: Micros
+    end_us: Micros
+    counted: list[Counted]
+    opener: Counted | None = None
+    beat: bool = False
+    outcome: Outcome | None = None
+
+    def copy(self) -> Window:
+        """Return an independent copy."""
+        return Window(self.opened_us, self.due_us, self.received_us, self.end_us, list(self.counted), self.opener,
+                      self.beat, self.outcome)  # fmt: skip
+
+    @property
+    def events(self) -> list[Counted]:
+        """What a firing about this window lists (law F3)."""
+        return [*([self.opener] if self.opener else ()), *self.counted]
+
+    def dump(self) -> list[Any]:
+        """Return JSON values for `load`."""
+        return [self.opened_us, self.due_us, self.received_us, self.end_us, self.counted, self.opener, self.beat,
+                self.outcome]  # fmt: skip
+
+    @classmethod
+    def load(cls, values: list[Any]) -> Window:
+        """Return the window that was dumped."""
+        opened_us, due_us, received_us, end_us, counted, opener, beat, outcome = values
+        return cls(opened_us, due_us, received_us, end_us, [Counted(*one) for one in counted],
+                   Counted(*opener) if opener else None, beat, Outcome(outcome) if outcome else None)  # fmt: skip
+
+
+class Fold:
+    """What a key's events add up to: its windows that are not settled, in order, and where settled time ends.
+
+    `until_us` is the newest `until` event under `reopen` (law P6): what is not later stays closed.
+    """
+
+    __slots__ = ("end_us", "until_us", "windows")
+
+    def __init__(self) -> None:
+        self.windows: list[Window] = []
+        self.end_us: Micros | None = None
+        self.until_us: Micros | None = None
+
+    def copy(self) -> Any:
+        """Return an independent copy."""
+        fold = type(self)()
+        fold.windows = [window.copy() for window in self.windows]
+        fold.end_us, fold.until_us = self.end_us, self.until_us
+        return fold
+
+    def dump(self) -> list[Any]:
+        """Return JSON values for `load`."""
+        return [[window.dump() for window in self.windows], self.end_us, self.until_us]
+
+    def load(self, values: list[Any]) -> None:
+        """Put back what was dumped."""
+        windows, self.end_us, self.until_us = values
+        self.windows = [Window.load(window) for window in windows]
+
+
+F = TypeVar("F", bound=Fold)
+
+
+@dataclass(slots=True)
+class Alert:
+    """A key that is missed: the firing that said so and when, for what; `repeats` is how often it was said again."""
+
+    firing: str
+    verdict: Verdict
+    at_us: Micros
+    opened_us: Micros
+    due_us: Micros
+    events: list[Counted]
+    reason: str
+    repeats: int = 0
+
+
+class WatchState(State):
+    """One key of a trigger about silence."""
+
+    __slots__ = ("alert", "closed", "history")
+
+    def __init__(self, labels: dict[str, str], fold: Fold) -> None:
+        super().__init__(labels)
+        self.history: History[Any] = History(fold)
+        self.alert: Alert | None = None
+        self.closed = False
+
+    @property
+    def idle_since_us(self) -> Micros | None:
+        """Since when no window is open and nothing is missed."""
+        return None if self.alert or self.history.now.windows else self.seen_us
+
+    def fields(self) -> list[Any]:
+        """Return the closing, the alert and the history. The present is folded again when it is read back."""
+        history, alert = self.history, self.alert
+        said = alert and [alert.firing, alert.verdict, alert.at_us, alert.opened_us, alert.due_us, alert.events,
+                          alert.reason, alert.repeats]  # fmt: skip
+        return [self.closed, said, history.newest_us, history.base.dump(), history.entries]
+
+
+class Watch(Machine):
+    """A trigger about silence."""
+
+    def __init__(self, node: Node, trigger: EventTrigger, *, lateness_us: Micros) -> None:
+        super().__init__(node)
+        assert trigger.within is not None, "a definition without it is refused"
+        self.within_us = duration_us(trigger.within)
+        self.threshold = trigger.threshold
+        self.grace_us = duration_us(trigger.grace)
+        self.lateness_us = lateness_us if trigger.lateness is None else duration_us(trigger.lateness)
+        self.patience_us = min(self.within_us, self.lateness_us)
+        self.repeat_us = None if trigger.repeat is None else duration_us(trigger.repeat)
+        self.fires_late = trigger.on_late == "fire"
+        self.fires_unknown = trigger.on_unknown == "fire"
+        self.reopen = trigger.reopen
+        self.what = expected(trigger) if self.threshold == 1 else f"{self.threshold} times {expected(trigger)}"
+
+    @abstractmethod
+    def step(self, fold: Any, seen: Seen) -> tuple[Outcome, str, tuple[object, ...]]:
+        """Fold one event in; return what it did, as the outcome, sentence and arguments of a decision."""
+
+    @abstractmethod
+    def events(self, fold: Any, window: Window) -> list[Counted]:
+        """Return what a firing about a window lists (law F3)."""
+
+    @abstractmethod
+    def since(self, window: Window) -> str:
+        """Return what was expected since when, as the middle of a sentence."""
+
+    @abstractmethod
+    def forget_at(self, state: WatchState) -> Micros | None:
+        """Return when a missed key is forgotten (law P8), or None."""
+
+    # Arrivals
+
+    def arrive(self, state: State, seen: Seen, ledger: Ledger) -> None:
+        """Judge an arrival: count it, then see whether it closes or resolves the key."""
+        assert isinstance(state, WatchState)
+        state.seen_us = seen.received_us
+        if state.closed:
+            self.note(state, ledger, Outcome.IGNORED, "closed", at_us=seen.received_us, seq=seen.seq)
+            return
+        self._lapse(state, seen.received_us - 1, ledger)
+        if seen.roles & (EXPECT | AFTER) == EXPECT | AFTER:
+            seen = seen._replace(roles=seen.roles | BEAT)
+        shuts = seen.roles & UNTIL and not self.reopen
+        if not shuts or seen.roles & EXPECT:
+            folded = seen._replace(roles=seen.roles & (EXPECT | BEAT)) if shuts else seen
+            outcome, says, args = state.history.add(folded, self.lateness_us, self.step)
+            self.note(state, ledger, outcome, says, *args, at_us=seen.received_us, seq=seen.seq)
+            self._finish(state, seen.received_us, ledger)
+        if shuts:
+            self._shut(state, seen, ledger)
+        if state.alert is not None:
+            self._review(state, seen.received_us, seen, ledger)
+        self.rearm(state)
+
+    def _finish(self, state: WatchState, at_us: Micros, ledger: Ledger) -> None:
+        """Take out windows that ended within what is folded for good: no arrival can change them any more."""
+        base, now = state.history.base, state.history.now
+        while base.windows and base.windows[0].outcome in (Outcome.MET, Outcome.CLOSED):
+            window = base.windows.pop(0)
+            del now.windows[0]
+            base.end_us = window.end_us
+            now.end_us = max(now.end_us or window.end_us, window.end_us)
+            self._ended(state, window, ledger, at_us=at_us)
+
+    def _shut(self, state: WatchState, seen: Seen, ledger: Ledger) -> None:
+        """Close the key for good (law P6): only what was met late still has its verdict to come."""
+        now = state.history.now
+        for window in [window for window in now.windows if window.outcome is not Outcome.LATE]:
+            window.outcome = window.outcome or Outcome.CLOSED
+            self._ended(state, window, ledger, at_us=seen.received_us)
+        now.windows = [window for window in now.windows if window.outcome is Outcome.LATE]
+        state.history.base, state.history.entries = now.copy(), []
+        state.closed = True
+        self.note(state, ledger, Outcome.CLOSED, "closed for good", at_us=seen.received_us, seq=seen.seq)
+
+    # Moments
+
+    def wake(self, state: State, at_us: Micros, ledger: Ledger) -> None:
+        """Give the verdicts that are due, repeat what is missed, forget what was missed for long."""
+        assert isinstance(state, WatchState)
+        state.seen_us = at_us
+        while (place := self._first_unmet(state)) is not None:
+            window = state.history.now.windows[place]
+            if ledger.outages.moved(self._moment(window)) > at_us:
+                break
+            self._settle(state, place + 1, at_us, ledger)
+            self._verdict(state, window, at_us, ledger)
+        self._lapse(state, at_us, ledger)
+        forget_us = self.forget_at(state)
+        if forget_us is not None and ledger.outages.moved(forget_us) <= at_us:
+            self.forget(state, at_us, ledger)
+        else:
+            self._repeat(state, at_us, ledger)
+        self.rearm(state)
+
+    def rearm(self, state: State) -> None:
+        """Set when the state is called again: at the next verdict, else when what was met is settled."""
+        assert isinstance(state, WatchState)
+        moments: list[Micros] = []
+        windows = state.history.now.windows
+        if windows:
+            place = self._first_unmet(state)
+            moments.append(self._moment(windows[place]) if place is not None else max(map(self._moment, windows)))
+        if state.alert is not None:
+            if self.repeat_us is not None:
+                moments.append(state.alert.at_us + (state.alert.repeats + 1) * self.repeat_us)
+            forget_us = self.forget_at(state)
+            if forget_us is not None:
+                moments.append(forget_us)
+        state.wake_us = min(moments, default=None)
+
+    def _moment(self, window: Window) -> Micros:
+        return max(window.due_us + self.grace_us, window.received_us + self.patience_us)
+
+    def _first_unmet(self, state: WatchState) -> int | None:
+        """Return the place of the first window that has a verdict to come; those behind it wait for it (law P5)."""
+        for place, window in enumerate(state.history.now.windows):
+            if window.outcome is None or window.outcome is Outcome.LATE:
+                return place
+        return None
+
+    def _lapse(self, state: WatchState, until_us: Micros, ledger: Ledger) -> None:
+        """Settle windows that were met or closed, and whose moment has passed, in front of the first unmet one."""
+        count, last_us = 0, until_us
+        for place, window in enumerate(state.history.now.windows):
+            if window.outcome is None or window.outcome is Outcome.LATE:
+                break
+            moment_us = ledger.outages.moved(self._moment(window))
+            if moment_us <= until_us:
+                count, last_us = place + 1, moment_us
+        if count:
+            self._settle(state, count, last_us, ledger)
+
+    def _settle(self, state: WatchState, count: int, at_us: Micros, ledger: Ledger) -> None:
+        """Make the first windows' outcomes, ends and events final (law O4)."""
+        history = state.history
+        settled = history.now.windows[:count]
+        end_us = settled[-1].end_us
+        history.commit(end_us, self.step)
+        for fold in (history.base, history.now):
+            del fold.windows[:count]
+            fold.end_us = end_us if fold.end_us is None else max(fold.end_us, end_us)
+        counted = {event.seq for window in settled for event in window.counted}
+        openers = {window.opener.seq for window in settled if window.opener}
+        for place, entry in enumerate(history.entries):
+            used = (EXPECT if entry.seq in counted else 0) | (AFTER if entry.seq in openers else 0)
+            if used and self.exclusive:
+                history.entries[place] = entry._replace(roles=entry.roles & ~used)
+        for window in settled:
+            if window.outcome in (Outcome.MET, Outcome.CLOSED):
+                self._ended(state, window, ledger, at_us=at_us)
+
+    exclusive = True
+    """Whether an event counts for one window only (law P1)."""
+
+    def _ended(self, state: WatchState, window: Window, ledger: Ledger, *, at_us: Micros) -> None:
+        assert window.outcome is not None
+        self.note(state, ledger, window.outcome, "window of {0:time} ended {1:time}, due {2:time}",
+                  window.opened_us, window.end_us, window.due_us, at_us=at_us)  # fmt: skip
+
+    # Verdicts
+
+    def _verdict(self, state: WatchState, window: Window, at_us: Micros, ledger: Ledger) -> None:
+        events = self.events(state.history.now, window)
+        sentence = f"expected {self.what}{labelled(state.labels)} {self.since(window)}, due {clock(window.due_us)}"
+        if window.outcome is Outcome.LATE:
+            self._late(state, window, ledger, Said(Verdict.LATE, at_us, f"{sentence}; it came late, at "
+                       f"{clock(max(events).time_us)}", self._about(window), events))  # fmt: skip
+            return
+        outage = ledger.outages.over(window.opened_us, window.due_us)
+        verdict = Verdict.UNKNOWN if outage else Verdict.MISSED
+        reason = f"{sentence}, judged {clock(at_us)}"
+        if outage:
+            reason += outage.excuse
+        if state.alert is not None or (outage and not self.fires_unknown):
+            why = "said already" if state.alert is not None else "skipped"
+            self.note(state, ledger, Outcome(verdict), "{0}; {1}", reason, why, at_us=at_us)
+            return
+        firing = self.fire(state, ledger, Said(verdict, at_us, reason, self._about(window), events, window.due_us,
+                                               (window.opened_us, window.due_us)))  # fmt: skip
+        state.alert = Alert(firing, verdict, at_us, window.opened_us, window.due_us, events, reason)
+        self._review(state, at_us, None, ledger)
+
+    def _late(self, state: WatchState, window: Window, ledger: Ledger, said: Said) -> None:
+        if self.fires_late:
+            said.due_us, said.window_us = window.due_us, (window.opened_us, window.due_us)
+            self.fire(state, ledger, said)
+        else:
+            self.note(state, ledger, Outcome.LATE, "{0}", said.reason, at_us=said.at_us)
+
+    def _about(self, window: Window) -> tuple[object, ...]:
+        return (window.opened_us, window.due_us, window.events[0].seq if window.events else "")
+
+    # Missed keys
+
+    @abstractmethod
+    def _review(self, state: WatchState, at_us: Micros, seen: Seen | None, ledger: Ledger) -> None:
+        """See whether a missed key resolves, or is missed no more for another reason."""
+
+    def resolve(self, state: WatchState, by: Seen | Counted, at_us: Micros, ledger: Ledger) -> None:
+        """End a missed key's silence (law P5)."""
+        alert = state.alert
+        assert alert is not None
+        state.alert = None
+        event = Counted(by.time_us, by.seq)
+        reason = (f"{self.what}{labelled(state.labels)} seen again, at {clock(by.time_us)}; "
+                  f"{alert.verdict} since {clock(alert.due_us)}")  # fmt: skip
+        said = Said(Verdict.RESOLVED, at_us, reason, (alert.firing, by.seq), [event], resolves=(alert.firing,))
+        said.seen = by if isinstance(by, Seen) else None
+        self.fire(state, ledger, said)
+
+    def _repeat(self, state: WatchState, at_us: Micros, ledger: Ledger) -> None:
+        alert = state.alert
+        if alert is None or self.repeat_us is None:
+            return
+        due_us = alert.at_us + (alert.repeats + 1) * self.repeat_us
+        if ledger.outages.moved(due_us) > at_us:
+            return
+        alert.repeats = max(alert.repeats + 1, (at_us - alert.at_us) // self.repeat_us)
+        reason = f"still {alert.verdict}, {span(at_us - alert.at_us)} after the alert: {alert.reason}"
+        said = Said(alert.verdict, at_us, reason, (alert.firing,), alert.events, alert.due_us)
+        said.window_us, said.repeat = (alert.opened_us, alert.due_us), alert.repeats
+        self.fire(state, ledger, said)
+
+    def forget(self, state: WatchState, at_us: Micros, ledger: Ledger) -> None:
+        """Stop watching a key; its next event begins anew (law P8)."""
+        self.close(state, at_us, ledger)
+        since = state.alert.at_us if state.alert else state.seen_us
+        self.note(state, ledger, Outcome.FORGOTTEN, "forgotten, silent since {0:time}", since, at_us=at_us)
+        state.alert, state.gone = None, True
+
+    def close(self, state: State, at_us: Micros, ledger: Ledger) -> None:
+        """End every window `closed`."""
+        assert isinstance(state, WatchState)
+        now = state.history.now
+        for window in now.windows:
+            window.outcome = Outcome.MET if window.outcome is Outcome.MET else Outcome.CLOSED
+            self._ended(state, window, ledger, at_us=at_us)
+        now.windows = []
+
+    def restore(self, state: State, fields: list[Any]) -> None:
+        """Read the history back, and fold the present from it."""
+        assert isinstance(state, WatchState)
+        state.closed, said, newest_us, base, entries = fields
+        if said:
+            firing, verdict, at_us, opened_us, due_us, events, reason, repeats = said
+            state.alert = Alert(firing, Verdict(verdict), at_us, opened_us, due_us, [Counted(*one) for one in events],
+                                reason, repeats)  # fmt: skip
+        history = state.history
+        history.newest_us = newest_us
+        history.base.load(base)
+        history.entries = [seen_again(entry) for entry in entries]
+        history.refold(self.step)
+
+    def describe(self, state: State) -> dict[str, Any]:
+        """Return the open windows and what is missed."""
+        assert isinstance(state, WatchState)
+        alert = state.alert
+        return {
+            "windows": [
+                {"opened": iso(window.opened_us), "due": iso(window.due_us), "counted": len(window.counted),
+                 "of": self.threshold, "outcome": window.outcome}
+                for window in state.history.now.windows
+            ],
+            "missed": alert and {"due": iso(alert.due_us), "since": iso(alert.at_us), "repeats": alert.repeats,
+                                 "firing": alert.firing},
+            "closed": state.closed,
+        }  # fmt: skip
