@@ -49,7 +49,10 @@ class Attempt:
         Raises:
             OSError: the machine does not start a process now.
         """
-        threading.Thread(target=self._supervise, name="tocsin-run", daemon=True).start()
+        try:
+            threading.Thread(target=self._supervise, name="tocsin-run", daemon=True).start()
+        except RuntimeError as error:
+            raise OSError(f"no thread can be started: {error}") from error
         return await asyncio.shield(asyncio.wrap_future(self._spawned))
 
     def open_gate(self) -> None:
