@@ -30,7 +30,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tocsin.errors import IllegalTransition, NotFound
 from tocsin.schemas.event import Arrival
@@ -108,6 +107,8 @@ _RUNNING = and_(_OPEN, intents.c.state == IntentState.RUNNING)
 _ENDED = (IntentState.SUCCEEDED, IntentState.SKIPPED, IntentState.DEAD, IntentState.DISCARDED)
 _FIELDS = tuple(intents.c[name] for name in Intent.__dataclass_fields__)
 
+_IN = 500  # the most values in one IN list
+_KNOWN = select(intents.c.id).where(intents.c.id.in_(bindparam("ids", expanding=True)))
 _NUMBER = (
     select(func.coalesce(func.max(attempts.c.number), 0) + 1)
     .where(attempts.c.intent == bindparam("of"))
@@ -140,14 +141,17 @@ def add(
 
     With `claimed_by` they are that owner's from the start, who must be given them after the commit.
     """
-    new = [
+    wanted = [
         Intent(id=intent_id(order.firing.id, position), firing=order.firing.id, automation=order.firing.automation,
                position=position, type=kind, spec=spec, attempts=0, created_us=tx.now_us)
         for order in orders
         for position, (kind, spec) in enumerate(order.actions)
     ]  # fmt: skip
-    if not new:
-        return []
+    known: set[str] = set()
+    for start in range(0, len(wanted), _IN):
+        part = [intent.id for intent in wanted[start : start + _IN]]
+        known.update(tx.connection.execute(_KNOWN, {"ids": part}).scalars())
+    new = [intent for intent in wanted if intent.id not in known]
     state = IntentState.WAITING if claimed_by is None else IntentState.RUNNING
     until_us = None if claimed_by is None else tx.now_us + lease_us
     rows = [
@@ -155,10 +159,9 @@ def add(
          "not_before_us": tx.now_us, "owner": claimed_by, "leased_until_us": until_us}
         for intent in new
     ]  # fmt: skip
-    insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(intents).on_conflict_do_nothing().returning(intents.c.id)
-    added = set(tx.connection.execute(statement, rows).scalars())
-    return [intent for intent in new if intent.id in added]
+    if rows:
+        tx.connection.execute(intents.insert(), rows)
+    return new
 
 
 def claim(tx: Transaction, *, owner: str, limit: int, lease_us: Micros = LEASE_US) -> list[Intent]:
