@@ -44,14 +44,14 @@ class Course:
             return
         ending: Ending | None
         try:
-            launch, output = self._prepare(flow)
+            launch, output = await asyncio.to_thread(self._prepare, flow)
             attempt = Attempt(launch, output)
             process = await attempt.spawn()
         except (TocsinError, OSError, ValueError) as error:
             ending = endings.unstartable(error)
         else:
             outcome = await self._carry_out(attempt, str(process), flow)
-            ending = _ending(outcome, launch, output)
+            ending = await asyncio.to_thread(_ending, outcome, launch, output)
         if ending is not None:
             again = ending.state is RunState.FAILED
             delay_us = endings.retry_delay_us(flow, self.run.attempt) if again else None
