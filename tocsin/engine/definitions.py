@@ -53,18 +53,28 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A definition in force: what it says, where it came from, and its text, by which changes are noticed."""
+    """A definition in force: what it says, where it came from, and its text, by which changes are noticed.
+
+    `secret_names` are the environment variables that hold its secrets.
+    """
 
     kind: str
     spec: Definition
     origin: Origin
     text: str
+    secret_names: frozenset[str]
+
+    @classmethod
+    def of(cls, kind: str, spec: Definition, origin: Origin, text: str) -> Entry:
+        """Return the entry of a definition."""
+        names = frozenset(secret.env for _, secret in secrets_in(spec) if secret.env is not None)
+        return cls(kind, spec, origin, text, names)
 
     @classmethod
     def read(cls, version: Version) -> Entry:
         """Return the entry of a stored version."""
         spec = parse_definition(version.kind, json.loads(version.document))
-        return cls(version.kind, spec, cast("Origin", version.origin), version.document)
+        return cls.of(version.kind, spec, cast("Origin", version.origin), version.document)
 
 
 class Definitions:
@@ -110,8 +120,7 @@ class Definitions:
 
     def secret_names(self) -> set[str]:
         """Return the environment variables that hold secrets of definitions."""
-        specs = [entry.spec for found in self._entries.values() for entry in found.values()]
-        return {secret.env for _, secret in secrets_in(specs) if secret.env is not None}
+        return {name for found in self._entries.values() for entry in found.values() for name in entry.secret_names}
 
     def load(self, tx: Transaction) -> None:
         """Read what is in force from the store; in the writer's thread, before anything else begins."""
@@ -220,7 +229,7 @@ class Definitions:
                 armed = (before.armed_seq, before.armed_us)
             elif before is not None and kind == "automation":
                 changes.restarted.append(f"{kind}/{name}")
-            entries.append(Entry(kind, spec, origin, text))
+            entries.append(Entry.of(kind, spec, origin, text))
             new.append(Version(kind, name, origin, text, place.seq, *armed, place.received_us))
             _note_enabled(tx, kind, before, spec, place)
         if not changes:

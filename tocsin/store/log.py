@@ -119,7 +119,12 @@ def _row(placed: Arrival) -> dict[str, object]:
 def read_arrival(row: Any) -> Arrival:
     """Return the arrival that a row of the log holds."""
     chain = tuple(json.loads(row.chain)) if row.chain else ()
-    return Arrival(_from_json(bytes(row.body)), row.seq, row.received_us, row.time_us, chain)
+    body = bytes(row.body)
+    try:
+        event = _from_json(body)
+    except ValueError:  # what was not parsed from JSON on its way in may be nested deeper than that parser goes
+        event = Event.model_validate(json.loads(body))
+    return Arrival(event, row.seq, row.received_us, row.time_us, chain)
 
 
 def newest(connection: Connection) -> tuple[int, Micros]:
