@@ -1,24 +1,19 @@
-"""The API over a small App, called in process."""
+"""The API over a running App in a home of its own, called in process."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.api.doubles import FakeApp
 from tocsin.api.asgi import Api, asgi
+from tocsin.app import App, running
 from tocsin.settings import Settings
 from tocsin.store.database import Database
 from tocsin.store.schema import prepare
-
-
-@pytest.fixture
-def settings() -> Settings:
-    return Settings(batch_events=500, batch_bytes=200_000, event_bytes=100_000)
 
 
 @pytest.fixture(scope="session")
@@ -32,15 +27,25 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def app(tmp_path: Path, empty_home: Path, settings: Settings) -> Iterator[FakeApp]:
-    shutil.copytree(empty_home, tmp_path, dirs_exist_ok=True)
-    app = FakeApp(tmp_path, settings)
-    yield app
-    app.close()
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home", batch_events=500, batch_bytes=200_000, event_bytes=100_000)
 
 
 @pytest.fixture
-def api(app: FakeApp) -> Api:
+def definitions() -> Path | None:
+    """The definitions files of the server; none unless a test says so."""
+    return None
+
+
+@pytest.fixture
+async def app(empty_home: Path, settings: Settings, definitions: Path | None) -> AsyncIterator[App]:
+    shutil.copytree(empty_home, settings.home)
+    async with running(settings, definitions) as app:
+        yield app
+
+
+@pytest.fixture
+def api(app: App) -> Api:
     return asgi(app)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -17,8 +19,8 @@ def bearer(token: str) -> dict[str, str]:
 
 class TestWithTokens:
     @pytest.fixture
-    def settings(self) -> Settings:
-        return Settings(token=ADMIN, emit_token=EMITTER, host="0.0.0.0")  # noqa: S104 - what needs a token
+    def settings(self, tmp_path: Path) -> Settings:
+        return Settings(home=tmp_path / "home", token=ADMIN, emit_token=EMITTER, host="0.0.0.0")  # noqa: S104
 
     async def test_an_administrator_may_do_everything(self, client: httpx.AsyncClient) -> None:
         assert (await client.post("/api/events", json=EVENT, headers=bearer(ADMIN))).status_code == 202

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.api.doubles import FakeApp
-from tocsin.schemas.document import Document
+from tests.api.reading import kept
+from tocsin.app import App
 
 SOURCES: list[dict[str, Any]] = [
     {"name": "github", "type": "webhook", "recipe": "github", "secret": {"env": "TEST_GITHUB_SECRET"}},
@@ -32,11 +33,17 @@ SOURCES: list[dict[str, Any]] = [
 SECRET = "s3cret"
 
 
-@pytest.fixture(autouse=True)
-def sources(app: FakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def definitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TEST_GITHUB_SECRET", SECRET)
     monkeypatch.setenv("TEST_SHOP_SECRET", SECRET)
-    app.definitions.document = Document.model_validate({"sources": SOURCES})
+    return written(tmp_path, SOURCES)
+
+
+def written(folder: Path, sources: list[dict[str, Any]]) -> Path:
+    path = folder / "sources.yaml"
+    path.write_text(json.dumps({"sources": sources}))  # JSON is YAML
+    return path
 
 
 def github(body: bytes, delivery: str = "d1") -> dict[str, Any]:
@@ -50,29 +57,29 @@ def github(body: bytes, delivery: str = "d1") -> dict[str, Any]:
     return {"content": body, "headers": headers}
 
 
-async def test_a_signed_delivery_is_taken_once(client: httpx.AsyncClient, app: FakeApp) -> None:
+async def test_a_signed_delivery_is_taken_once(client: httpx.AsyncClient, app: App) -> None:
     """E2, E3."""
     sent = github(b'{"zen": "Keep it logically awesome."}')
     first, again = await client.post("/hooks/github", **sent), await client.post("/hooks/github", **sent)
     assert (first.status_code, first.json()) == (202, {"accepted": 1, "duplicates": 0, "ids": ["d1"]})
     assert (again.status_code, again.json()) == (202, {"accepted": 1, "duplicates": 1, "ids": ["d1"]})
-    assert [(event.event, event.source) for event in app.recorder.kept] == [("github.ping", "github")]
+    assert [(event.event, event.source) for event in await kept(app)] == [("github.ping", "github")]
 
 
-async def test_a_delivery_with_a_wrong_signature_is_refused(client: httpx.AsyncClient, app: FakeApp) -> None:
+async def test_a_delivery_with_a_wrong_signature_is_refused(client: httpx.AsyncClient, app: App) -> None:
     answer = await client.post("/hooks/github", **{**github(b"{}"), "content": b"{} "})
-    assert (answer.status_code, app.recorder.kept) == (401, [])
+    assert (answer.status_code, await kept(app)) == (401, [])
     assert "X-Hub-Signature-256" in answer.json()["error"]
     assert SECRET not in answer.text
 
 
-async def test_headers_and_query_reach_the_expressions(client: httpx.AsyncClient, app: FakeApp) -> None:
+async def test_headers_and_query_reach_the_expressions(client: httpx.AsyncClient, app: App) -> None:
     headers = [("X-Order", "order/7"), ("X-Many", "a"), ("X-Many", "b")]
     answer = await client.post(
         f"/hooks/shop?token={SECRET}&page=a%20b", json={"kind": "paid", "id": 5}, headers=headers
     )
     assert answer.json() == {"accepted": 1, "duplicates": 0, "ids": ["5"]}
-    assert app.recorder.kept[0].resource == {"id": "order/7", "page": "a b"}
+    assert (await kept(app))[0].resource == {"id": "order/7", "page": "a b"}
 
 
 async def test_a_request_that_gives_no_event_is_told_which_expression_failed(client: httpx.AsyncClient) -> None:
@@ -94,12 +101,12 @@ async def test_a_missing_secret_refuses_everything_and_tells_senders_to_come_bac
     assert "TEST_SHOP_SECRET" in caplog.text
 
 
-async def test_a_source_that_is_replaced_is_compiled_anew(client: httpx.AsyncClient, app: FakeApp) -> None:
+async def test_a_source_that_is_replaced_is_compiled_anew(client: httpx.AsyncClient, app: App, tmp_path: Path) -> None:
     await client.post("/hooks/open")
     mapping = {"event": "'open.renamed'", "resource": {"id": "source"}}
-    app.definitions.document = Document.model_validate({"sources": [{**SOURCES[2], "event": mapping}]})
+    await app.load(written(tmp_path, [{**SOURCES[2], "event": mapping}]))
     await client.post("/hooks/open")
-    assert [event.event for event in app.recorder.kept] == ["open.called", "open.renamed"]
+    assert [event.event for event in await kept(app)] == ["open.called", "open.renamed"]
 
 
 @pytest.mark.parametrize("path", ["/hooks/nobody", "/hooks/", "/hooks/nightly-backup", "/hooks/github/more"])
@@ -120,7 +127,7 @@ async def test_a_webhook_that_is_too_large_is_refused(client: httpx.AsyncClient)
     assert (await client.post("/hooks/open", content=b"x" * 200_001)).status_code == 413
 
 
-async def test_what_arrives_while_the_client_goes_away_is_not_kept(app: FakeApp, api: Any) -> None:
+async def test_what_arrives_while_the_client_goes_away_is_not_kept(app: App, api: Any) -> None:
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -131,7 +138,7 @@ async def test_what_arrives_while_the_client_goes_away_is_not_kept(app: FakeApp,
 
     scope = {"type": "http", "method": "POST", "path": "/hooks/open", "headers": [], "query_string": b""}
     await api(scope, receive, send)
-    assert (sent, app.recorder.kept) == ([], [])
+    assert (sent, await kept(app)) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -144,23 +151,23 @@ async def test_what_arrives_while_the_client_goes_away_is_not_kept(app: FakeApp,
         ("GET", "/ping/4f1c/3", "checkin.failed"),
     ],
 )
-async def test_a_job_checks_in(client: httpx.AsyncClient, app: FakeApp, method: str, path: str, name: str) -> None:
+async def test_a_job_checks_in(client: httpx.AsyncClient, app: App, method: str, path: str, name: str) -> None:
     answer = await client.request(method, path)
     assert (answer.status_code, answer.json()["accepted"]) == (202, 1)
-    (event,) = app.recorder.kept
+    (event,) = await kept(app)
     assert (event.event, event.resource["id"]) == (name, "checkin/4f1c")
     assert event.resource.get("rid") == ("7" if "rid" in path else None)
 
 
-async def test_what_is_no_check_in_is_told_so(client: httpx.AsyncClient, app: FakeApp) -> None:
+async def test_what_is_no_check_in_is_told_so(client: httpx.AsyncClient, app: App) -> None:
     assert (await client.get("/ping/other")).status_code == 404
     assert (await client.get("/ping/4f1c/maybe")).status_code == 404
     assert (await client.delete("/ping/4f1c")).status_code == 405
     assert (await client.post("/ping/4f1c/fail", content=b"x" * 100_001)).status_code == 413
-    assert app.recorder.kept == []
+    assert await kept(app) == []
 
 
-async def test_cloudevents_are_taken_where_events_are(client: httpx.AsyncClient, app: FakeApp) -> None:
+async def test_cloudevents_are_taken_where_events_are(client: httpx.AsyncClient, app: App) -> None:
     attributes = {"specversion": "1.0", "id": "e1", "source": "/shop", "type": "order.paid"}
     for content, headers in [
         (b"1", {f"ce-{name}": value for name, value in attributes.items()} | {"content-type": "application/json"}),
@@ -169,4 +176,4 @@ async def test_cloudevents_are_taken_where_events_are(client: httpx.AsyncClient,
     ]:
         answer = await client.post("/api/events", content=content, headers=headers)
         assert (answer.status_code, answer.json()["ids"]) == (202, ["e1"])
-    assert [event.event for event in app.recorder.kept] == ["order.paid"]
+    assert [event.event for event in await kept(app)] == ["order.paid"]

@@ -6,23 +6,26 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.api.reading import kept
 from tocsin.api import bodies
+from tocsin.app import App
 from tocsin.errors import Overloaded, TocsinError, Unavailable
 
 GOOD: dict[str, Any] = {"event": "table.updated", "resource": {"id": "table/sales"}, "id": "a"}
 ONE = json.dumps(GOOD).encode()
 
 
-async def test_an_event_is_answered_with_what_became_of_it(client: httpx.AsyncClient, app: Any) -> None:
+async def test_an_event_is_answered_with_what_became_of_it(client: httpx.AsyncClient, app: App) -> None:
     answer = await client.post("/api/events", json=GOOD)
     assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "duplicates": 0, "ids": ["a"]})
-    assert [event.id for event in app.recorder.kept] == ["a"]
+    assert [event.id for event in await kept(app)] == ["a"]
 
 
 async def test_a_repeated_event_is_accepted_and_counted_as_a_duplicate(client: httpx.AsyncClient) -> None:
@@ -38,7 +41,7 @@ async def test_lines_are_taken_when_the_content_type_says_so(client: httpx.Async
     assert (answer.status_code, answer.json()["accepted"]) == (202, 2)
 
 
-async def test_nothing_is_kept_of_a_batch_with_one_wrong_event(client: httpx.AsyncClient, app: Any) -> None:
+async def test_nothing_is_kept_of_a_batch_with_one_wrong_event(client: httpx.AsyncClient, app: App) -> None:
     """E3."""
     answer = await client.post("/api/events", json=[GOOD, {**GOOD, "resource": {"id": ""}}, {**GOOD, "event": 1}])
     assert answer.status_code == 422
@@ -49,7 +52,7 @@ async def test_nothing_is_kept_of_a_batch_with_one_wrong_event(client: httpx.Asy
             {"index": 2, "field": "event", "message": "must be a string"},
         ],
     }
-    assert app.recorder.kept == []
+    assert await kept(app) == []
 
 
 @pytest.mark.parametrize(
@@ -71,11 +74,11 @@ async def test_nothing_is_kept_of_a_batch_with_one_wrong_event(client: httpx.Asy
     ],
 )
 async def test_a_bad_body_is_refused_in_words(
-    client: httpx.AsyncClient, app: Any, body: bytes, status: int, says: str
+    client: httpx.AsyncClient, app: App, body: bytes, status: int, says: str
 ) -> None:
     answer = await client.post("/api/events", content=body)
     assert (answer.status_code, says in answer.json()["error"]) == (status, True), answer.text
-    assert app.recorder.kept == []
+    assert await kept(app) == []
 
 
 @pytest.mark.parametrize("occurred", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2999-01-01T00:00:00Z"])
@@ -84,7 +87,7 @@ async def test_any_time_with_a_zone_is_taken(client: httpx.AsyncClient, occurred
     assert (await client.post("/api/events", json={**GOOD, "occurred": occurred})).status_code == 202
 
 
-async def test_a_body_in_chunks_is_read_up_to_the_limit_and_no_further(client: httpx.AsyncClient, app: Any) -> None:
+async def test_a_body_in_chunks_is_read_up_to_the_limit_and_no_further(client: httpx.AsyncClient, app: App) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -110,7 +113,7 @@ async def test_a_compressed_body_is_refused(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_body_that_does_not_arrive_is_given_up(
-    client: httpx.AsyncClient, app: Any, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "PATIENCE_S", 0.01)
 
@@ -119,7 +122,7 @@ async def test_a_body_that_does_not_arrive_is_given_up(
         await asyncio.Event().wait()
 
     answer = await client.post("/api/events", content=hanging())
-    assert (answer.status_code, app.recorder.kept) == (408, [])
+    assert (answer.status_code, await kept(app)) == (408, [])
 
 
 @pytest.mark.parametrize(
@@ -130,9 +133,14 @@ async def test_a_body_that_does_not_arrive_is_given_up(
     ],
 )
 async def test_an_overloaded_server_says_when_to_come_back(
-    client: httpx.AsyncClient, app: Any, trouble: TocsinError, status: int, wait: str
+    client: httpx.AsyncClient,
+    app: App,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: TocsinError,
+    status: int,
+    wait: str,
 ) -> None:
-    app.recorder.trouble = trouble
+    monkeypatch.setattr(app.recorder, "record", AsyncMock(side_effect=trouble))
     answer = await client.post("/api/events", json=GOOD)
     assert (answer.status_code, answer.headers["retry-after"]) == (status, wait)
     assert answer.json() == {"error": str(trouble), "errors": []}

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.doubles import FakeApp
 from tocsin.api import stream
 from tocsin.api.asgi import Api
 
@@ -89,7 +88,7 @@ async def test_a_stream_goes_on_where_one_before_ended_and_then_follows(api: Api
 
 
 async def test_a_stream_from_the_end_of_the_log_hears_what_comes(
-    api: Api, client: httpx.AsyncClient, app: FakeApp, monkeypatch: pytest.MonkeyPatch
+    api: Api, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "_POLL_S", 60.0)
     await post(client, "old")

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from starlette.types import Scope
 
 from tocsin.errors import Forbidden, Unauthorized
+from tocsin.settings import LOOPBACK
 
 OPEN = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
 """What anybody may read."""
@@ -79,7 +80,7 @@ def _check_browser(headers: Mapping[bytes, bytes]) -> None:
 def _is_loopback(host: str) -> bool:
     """Return whether a `Host` header names the loopback interface, with or without a port."""
     name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
-    if name.lower().rstrip(".") == "localhost":
+    if name in LOOPBACK or name.lower().rstrip(".") == "localhost":
         return True
     try:
         return ipaddress.ip_address(name).is_loopback

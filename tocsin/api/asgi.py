@@ -9,9 +9,9 @@ from tocsin.api.answers import refuse
 from tocsin.api.bodies import read_body, replayed
 from tocsin.api.errors import Disconnected
 from tocsin.api.ingest import Ingest
-from tocsin.api.ports import Served
 from tocsin.api.rest import rest
 from tocsin.api.stream import Bell
+from tocsin.app import App
 from tocsin.engine.ports import FoundSecrets
 from tocsin.errors import TocsinError
 from tocsin.settings import Settings
@@ -30,7 +30,7 @@ class Api:
     A server that stops calls `end_streams` first, since it waits for the requests that are still being answered.
     """
 
-    def __init__(self, app: Served) -> None:
+    def __init__(self, app: App) -> None:
         """Wire the routes."""
         self._access = Access(app.settings.token, app.settings.emit_token)
         self._ingest = Ingest(
@@ -69,7 +69,7 @@ class Api:
         self._bell.close()
 
 
-def asgi(app: Served) -> Api:
+def asgi(app: App) -> Api:
     """Return the ASGI application of a running App."""
     return Api(app)
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 
 from tocsin.api.answers import Json
-from tocsin.api.ports import Served
-from tocsin.api.query import App, Cursor, Limit, found, paged
+from tocsin.api.query import Cursor, Limit, Running, found, paged
+from tocsin.app import App
 from tocsin.store.page import Page, decode_cursor, encode_cursor
 
 KIND = "automation"
@@ -19,52 +19,46 @@ Definition = Annotated[dict[str, Any], Body(description="An automation, as in YA
 
 
 @router.get("")
-async def list_automations(app: App, limit: Limit = 50, cursor: Cursor = None) -> Json:
-    """Return automations by name, with their state."""
+async def list_automations(app: Running, limit: Limit = 50, cursor: Cursor = None) -> Json:
+    """Return automations by name, in brief."""
     start = decode_cursor(cursor) if cursor is not None else 0
-    known = sorted(await app.definitions.automations(), key=_name)
+    known = await app.automations()
     following = encode_cursor(start + limit) if start + limit < len(known) else None
     return paged(Page(known[start : start + limit], following))
 
 
 @router.get("/{name}")
-async def get_automation(app: App, name: str) -> Json:
-    """Return one automation, with its state."""
+async def get_automation(app: Running, name: str) -> Json:
+    """Return one automation with what it waits for: open windows, next deadlines; and its last firing."""
     return await _shown(app, name)
 
 
 @router.put("/{name}")
-async def put_automation(app: App, name: str, definition: Definition) -> Json:
+async def put_automation(app: Running, name: str, definition: Definition) -> Json:
     """Create or replace an automation; it is active when this answers."""
     await app.definitions.put(KIND, name, definition)
     return await _shown(app, name)
 
 
 @router.delete("/{name}", status_code=204)
-async def delete_automation(app: App, name: str) -> None:
+async def delete_automation(app: Running, name: str) -> None:
     """Remove an automation."""
     await app.definitions.delete(KIND, name)
 
 
 @router.post("/{name}/pause")
-async def pause_automation(app: App, name: str) -> Json:
+async def pause_automation(app: Running, name: str) -> Json:
     """Pause an automation; it keeps its windows and gives no verdicts (law S4)."""
     await app.definitions.pause(KIND, name)
     return await _shown(app, name)
 
 
 @router.post("/{name}/resume")
-async def resume_automation(app: App, name: str) -> Json:
+async def resume_automation(app: Running, name: str) -> Json:
     """Resume an automation; the pause is treated like an outage (law S4)."""
     await app.definitions.resume(KIND, name)
     return await _shown(app, name)
 
 
-async def _shown(app: Served, name: str) -> Json:
-    known = await app.definitions.automations()
-    return found(next((one for one in known if _name(one) == name), None), f"automation {name!r}")
-
-
-def _name(automation: dict[str, Any]) -> str:
-    name: str = automation["definition"]["name"]
-    return name
+async def _shown(app: App, name: str) -> Json:
+    return found(await app.automation(name), f"automation {name!r}")

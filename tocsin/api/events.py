@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from tocsin.api.answers import Json
-from tocsin.api.query import App, Cursor, Limit, Since, Text, Until, found, paged
+from tocsin.api.query import Cursor, Limit, Running, Since, Text, Until, paged
 from tocsin.api.stream import Bell, Wanted, follow, glob
-from tocsin.errors import InvalidInput, Problem
+from tocsin.app import App
+from tocsin.errors import InvalidInput, NotFound, Problem
+from tocsin.review.explain import explain
+from tocsin.schemas.event import Arrival
+from tocsin.schemas.firing import Decision
 from tocsin.store import log, search
 
 router = APIRouter(prefix="/api/events", tags=["events"])
+
+EXPLAINED_MAX = 1_000
+"""The most automations to which an event is explained in one answer; ask for one by name to see any other."""
 
 
 def _filter(
@@ -31,20 +39,23 @@ Filter = Annotated[search.EventFilter, Depends(_filter)]
 
 
 @router.get("")
-async def list_events(app: App, wanted: Filter, limit: Limit = 50, cursor: Cursor = None) -> Json:
+async def list_events(app: Running, wanted: Filter, limit: Limit = 50, cursor: Cursor = None) -> Json:
     """Return events, the newest first."""
     return paged(await app.read(search.page, wanted, limit=limit, cursor=cursor))
 
 
 @router.get("/count")
-async def count_events(app: App, wanted: Filter, by: Literal["event", "resource", "hour", "day"] | None = None) -> Json:
+async def count_events(
+    app: Running, wanted: Filter, by: Literal["event", "resource", "hour", "day"] | None = None
+) -> Json:
     """Count events, all of them or by name, resource, hour or day."""
     counted = await app.read(search.count, wanted, by=by)
     return Json({"count": counted} if by is None else {"counts": counted})
 
 
 async def _resumed(
-    app: App, last_event_id: Annotated[str | None, Header(description="Where a stream before this one ended.")] = None
+    app: Running,
+    last_event_id: Annotated[str | None, Header(description="Where a stream before this one ended.")] = None,
 ) -> int:
     """Return the place behind which a stream begins: by default the end of the log. Raises InvalidInput."""
     if last_event_id is None:
@@ -64,7 +75,7 @@ async def _bell(request: Request) -> AsyncIterator[Bell]:
 
 @router.get("/stream", response_class=EventSourceResponse)
 async def stream_events(
-    app: App,
+    app: Running,
     bell: Annotated[Bell, Depends(_bell)],
     after_seq: Annotated[int, Depends(_resumed)],
     event: Text = None,
@@ -76,12 +87,36 @@ async def stream_events(
         yield arrived
 
 
+Id = Annotated[str, Path(description="The id of an event.")]
+Source = Annotated[str | None, Query(description="The source, if several use that id.")]
+
+
+@router.get("/{event_id:path}/explain")
+async def explain_event(app: Running, event_id: Id, source: Source = None, automation: Text = None) -> Json:
+    """Say what an event was to each automation, and why it did, or did not, make it fire."""
+    arrival = await _arrival(app, event_id, source)
+    decisions = await app.read(log.decisions_of, arrival.seq)
+    return Json({"items": await asyncio.to_thread(_explained, app, arrival, decisions, automation), "next": None})
+
+
 @router.get("/{event_id:path}")
-async def get_event(
-    app: App,
-    event_id: str,
-    source: Annotated[str | None, Query(description="The source, if several use that id.")] = None,
-) -> Json:
+async def get_event(app: Running, event_id: Id, source: Source = None) -> Json:
     """Return one event."""
+    return Json((await _arrival(app, event_id, source)).document())
+
+
+async def _arrival(app: App, event_id: str, source: str | None) -> Arrival:
     arrival = await app.read(log.find, event_id, source)
-    return found(arrival.document() if arrival is not None else None, f"event {event_id!r}")
+    if arrival is None:
+        raise NotFound(f"there is no event {event_id!r}")
+    return arrival
+
+
+def _explained(app: App, arrival: Arrival, decisions: list[Decision], name: str | None) -> list[dict[str, Any]]:
+    """Explain an event to one automation, or to all; those that it touched come first, the others up to a bound."""
+    touched = {decision.automation for decision in decisions}
+    known = [one for one in app.definitions.document.automations if name in (None, one.name)]
+    if name is not None and not known:
+        raise NotFound(f"there is no automation {name!r}")
+    known.sort(key=lambda one: (one.name not in touched, one.name))
+    return [explain(one, arrival, decisions) for one in known[: max(EXPLAINED_MAX, len(touched))]]

@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import APIRouter
 
 from tocsin.api.answers import Json
-from tocsin.api.query import App, Cursor, Limit, Since, Text, found, paged
+from tocsin.api.query import Cursor, Limit, Running, Since, Text, found, paged
 from tocsin.schemas.firing import Verdict
 from tocsin.store import firings
 
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/api/firings", tags=["firings"])
 
 @router.get("")
 async def list_firings(
-    app: App,
+    app: Running,
     since_us: Since,
     automation: Text = None,
     verdict: Verdict | None = None,
@@ -38,6 +38,6 @@ async def list_firings(
 
 
 @router.get("/{firing_id}")
-async def get_firing(app: App, firing_id: str) -> Json:
+async def get_firing(app: Running, firing_id: str) -> Json:
     """Return one firing."""
     return found(await app.read(firings.find, firing_id), f"firing {firing_id!r}")

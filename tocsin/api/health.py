@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from tocsin.api.answers import Json
-from tocsin.api.query import App
+from tocsin.api.query import Running
 
 router = APIRouter(tags=["health"])
 
@@ -17,7 +17,7 @@ async def is_alive() -> Json:
 
 
 @router.get("/readyz")
-async def is_ready(app: App) -> Json:
+async def is_ready(app: Running) -> Json:
     """Say whether the server does its work, and how far behind it is; 503 when it does not."""
     readiness = await app.readiness()
     return Json(readiness, 200 if readiness.ready else 503)

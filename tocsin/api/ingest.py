@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 from tocsin.api.answers import answer, refuse
 from tocsin.api.bodies import read_body
 from tocsin.api.errors import Disconnected, TooSlow, UnknownEncoding, WrongMethod
-from tocsin.api.ports import Definitions, Recorder
+from tocsin.engine.definitions import Definitions
+from tocsin.engine.recorder import Recorder
 from tocsin.errors import NotFound, TocsinError, TooLarge, Unavailable
 from tocsin.schemas.event import Event
 from tocsin.schemas.secret import SecretReference

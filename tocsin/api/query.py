@@ -8,18 +8,18 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 
 from tocsin.api.answers import Json
-from tocsin.api.ports import Served
+from tocsin.app import App
 from tocsin.errors import InvalidInput, NotFound, Problem
 from tocsin.schemas.moments import Micros, duration_us, parse_duration, to_micros
 from tocsin.store.page import LIMIT_MAX, Page
 
 
-def _served(request: Request) -> Served:
-    served: Served = request.app.state.served
-    return served
+def _app(request: Request) -> App:
+    app: App = request.app.state.app
+    return app
 
 
-App = Annotated[Served, Depends(_served)]
+Running = Annotated[App, Depends(_app)]
 """The running App."""
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="How many items a page has at most.")]
@@ -44,7 +44,7 @@ def _moment_us(text: str | None, *, field: str, now_us: Micros) -> Micros | None
 
 
 def since_us(
-    app: App,
+    app: Running,
     since: Annotated[str | None, Query(description="From this time on; ISO 8601, or how long ago: `7d`.")] = None,
 ) -> Micros | None:
     """Read `since`. Raises InvalidInput."""
@@ -52,7 +52,7 @@ def since_us(
 
 
 def until_us(
-    app: App,
+    app: Running,
     until: Annotated[str | None, Query(description="Up to this time; ISO 8601, or how long ago: `1h`.")] = None,
 ) -> Micros | None:
     """Read `until`. Raises InvalidInput."""

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from tocsin.api.answers import Json
-from tocsin.api.ports import Served
-from tocsin.api.query import App
+from tocsin.api.query import Running
+from tocsin.app import App
 from tocsin.errors import NotFound
 from tocsin.store import queues
 from tocsin.store.writer import Transaction
@@ -23,14 +23,14 @@ _UNUSED: Mapping[str, Any] = {"paused": False, "paused_by": None, "paused_at": N
 
 
 @router.get("")
-async def list_queues(app: App) -> Json:
+async def list_queues(app: Running) -> Json:
     """Return all queues, those that are declared and those that are in use."""
     known = await _known(app)
     return Json({"items": [known[name] for name in sorted(known)], "next": None})
 
 
 @router.post("/{name}/pause")
-async def pause_queue(app: App, name: str) -> Json:
+async def pause_queue(app: Running, name: str) -> Json:
     """Start nothing more from a queue; what runs goes on."""
 
     def unit(tx: Transaction) -> bool:
@@ -42,7 +42,7 @@ async def pause_queue(app: App, name: str) -> Json:
 
 
 @router.post("/{name}/resume")
-async def resume_queue(app: App, name: str) -> Json:
+async def resume_queue(app: Running, name: str) -> Json:
     """Start runs from a queue again."""
 
     def unit(tx: Transaction) -> bool:
@@ -53,12 +53,12 @@ async def resume_queue(app: App, name: str) -> Json:
     return Json((await _known(app))[name])
 
 
-async def _check(app: Served, name: str) -> None:
+async def _check(app: App, name: str) -> None:
     if name not in await _known(app):
         raise NotFound(f"there is no queue {name!r}")
 
 
-async def _known(app: Served) -> dict[str, dict[str, Any]]:
+async def _known(app: App) -> dict[str, dict[str, Any]]:
     declared = {
         queue.name: {"name": queue.name, "concurrency": queue.concurrency, **_UNUSED}
         for queue in app.definitions.document.queues

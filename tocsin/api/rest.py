@@ -14,15 +14,15 @@ from tocsin.api import actions, automations, events, firings, health, queues, ru
 from tocsin.api.answers import Json
 from tocsin.api.errors import body_of, headers_of, status_of
 from tocsin.api.openapi import described
-from tocsin.api.ports import Served
 from tocsin.api.stream import Bell
+from tocsin.app import App
 from tocsin.errors import InvalidInput, NotJSON, Problem, TocsinError
 from tocsin.sources.problems import field_name
 
 log = logging.getLogger(__name__)
 
 
-def rest(app: Served, bell: Bell) -> FastAPI:
+def rest(app: App, bell: Bell) -> FastAPI:
     """Return the FastAPI application over a running App."""
     api = FastAPI(
         title="tocsin",
@@ -30,7 +30,7 @@ def rest(app: Served, bell: Bell) -> FastAPI:
         summary="An event-driven automations engine: events in, judgement, actions out.",
         redoc_url=None,
     )
-    api.state.served = app
+    api.state.app = app
     api.state.bell = bell
     for routes in (events, automations, firings, actions, queues, runs, health):
         api.include_router(routes.router)

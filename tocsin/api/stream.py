@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from fastapi.sse import ServerSentEvent
 
-from tocsin.api.ports import Served
+from tocsin.app import App
 from tocsin.errors import Overloaded, Unavailable
 from tocsin.schemas.event import Arrival
 from tocsin.store import log
@@ -99,7 +99,7 @@ class Bell:
         rung.set()
 
 
-async def follow(app: Served, bell: Bell, after_seq: int, *, wanted: Wanted) -> AsyncIterator[ServerSentEvent]:
+async def follow(app: App, bell: Bell, after_seq: int, *, wanted: Wanted) -> AsyncIterator[ServerSentEvent]:
     """Yield the events behind a place of the log, then those that come, until the bell is closed."""
     while not bell.closed:
         try:
