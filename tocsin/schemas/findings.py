@@ -19,6 +19,7 @@ from tocsin.errors import Problem
 from tocsin.schemas.spec import Path
 from tocsin.schemas.yaml_text import Place, places_of
 
+_LISTED = 20
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
 
 
@@ -70,7 +71,8 @@ def nearest(name: object, known: Iterable[str], *, else_say: str = "") -> str:
     near = get_close_matches(str(name).lower(), names := sorted(known), n=1)
     if near:
         return f"did you mean `{near[0]}`?"
-    return else_say or f"known here: {', '.join(f'`{known_name}`' for known_name in names)}"
+    more = ", …" if len(names) > _LISTED else ""
+    return else_say or f"known here: {', '.join(f'`{known_name}`' for known_name in names[:_LISTED])}{more}"
 
 
 def _place(finding: Finding, places: Mapping[Path, tuple[Place, Place]]) -> Place:
@@ -84,7 +86,8 @@ def _place(finding: Finding, places: Mapping[Path, tuple[Place, Place]]) -> Plac
 def _finding(details: ErrorDetails, root: Any, data: Any) -> Finding:
     path, value, rest = _follow(details["loc"], data)
     kind = details["type"]
-    model = _model_at(root, data, path[:-1] if kind == "extra_forbidden" else path)
+    options = _options_at(root, data, path[:-1] if kind == "extra_forbidden" else path)
+    model = _meant(options, _value_at(data, path[:-1]) if kind == "extra_forbidden" else value)
     keys = _keys(model) if model else {}
     if kind == "extra_forbidden":
         return Finding(path, f"unknown key: {nearest(path[-1], keys)}", at_key=True)
@@ -93,6 +96,8 @@ def _finding(details: ErrorDetails, root: Any, data: Any) -> Finding:
         return Finding(path, f"is missing: {_begun(keys.get(missing) or 'add it')}", missing=missing)
     if "[key]" in rest:
         return Finding(path, _message(details, value), at_key=True)
+    if kind == "union_tag_not_found":
+        return Finding(path, f"is missing: one of {', '.join(_types(options))}", missing="type")
     if model is None and isinstance(value, dict) and "type" in value:
         path = (*path, "type")
     tail = str(rest[-1]) if rest and rest[-1] in keys else ""
@@ -123,12 +128,8 @@ def _message(details: ErrorDetails, value: Any) -> str:
     kind, context = details["type"], details.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        types = [tag.strip("' ") for tag in context["expected_tags"].split(",")] if "expected_tags" in context else []
-        if not isinstance(value, dict):
-            return f"is {_kind(value)}, and has to be a mapping"
-        if "type" not in value:
-            return f"needs `type`{': one of ' + ', '.join(types) if types else ''}"
+    if kind == "union_tag_invalid":
+        types = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
         return f"there is no type {value['type']!r}: {nearest(value['type'], types)}"
     if kind in ("literal_error", "enum"):
         return f"{value!r} is not one of {context['expected']}"
@@ -165,8 +166,14 @@ def _kind(value: Any) -> str:
     return "empty" if value is None else _KINDS.get(type(value), "something else")
 
 
-def _model_at(annotation: Any, data: Any, path: Path) -> type[BaseModel] | None:
-    """Return the model that the value at a path is read as, or None: it is not a model, or not known which."""
+def _value_at(data: Any, path: Path) -> Any:
+    for step in path:
+        data = data[step]
+    return data
+
+
+def _options_at(annotation: Any, data: Any, path: Path) -> list[Any]:
+    """Return the types that the value at a path may be read as."""
     options, value = list(_options(annotation)), data
     for step in path:
         if isinstance(step, int):
@@ -177,7 +184,7 @@ def _model_at(annotation: Any, data: Any, path: Path) -> type[BaseModel] | None:
         else:
             options = [option for kind in options for item in _values(kind) for option in _options(item)]
         value = value[step]
-    return _meant(options, value)
+    return options
 
 
 def _options(annotation: Any) -> Iterator[Any]:
@@ -212,6 +219,12 @@ def _meant(options: Sequence[Any], value: Any) -> type[BaseModel] | None:
         if field is not None and value.get("type", field.default) in get_args(field.annotation):
             return model
     return None
+
+
+def _types(options: Sequence[Any]) -> list[str]:
+    """Return the values of `type` that models take."""
+    fields = [option.model_fields.get("type") for option in options if hasattr(option, "model_fields")]
+    return [name for field in fields if field is not None for name in get_args(field.annotation)]
 
 
 def _keys(model: type[BaseModel]) -> dict[str, str]:

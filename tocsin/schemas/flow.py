@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, JsonValue, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, model_validator
 
 from tocsin.schemas.calendar import Cron, Recurrence, Zone
 from tocsin.schemas.moments import Duration
@@ -15,7 +15,17 @@ from tocsin.schemas.secret import TextOrSecret
 from tocsin.schemas.spec import EntryName, Spec, Text
 
 _ENTRYPOINT = re.compile(r".+:[^\W\d]\w*")
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _check_variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError(f"{name!r} is not the name of an environment variable: use letters, digits and `_`")
+    return name
+
+
+Variable = Annotated[str, AfterValidator(_check_variable)]
+"""The name of an environment variable."""
 
 
 class Queue(Spec):

@@ -77,7 +77,8 @@ class _Walk:
                 for target, value in zip(node.targets, node.values, strict=True):
                     self._bind(target, self.shape(value, names), inner)
                 self.statements(node.body, inner)
-            elif isinstance(node, nodes.For):
+            else:
+                assert isinstance(node, nodes.For)
                 self._loop(node, names)
 
     def _loop(self, node: nodes.For, names: dict[str, Shape]) -> None:

@@ -22,6 +22,9 @@ TEXT_MAX = 65_536
 DEPTH_MAX = 60
 """The most parts of a template inside each other."""
 
+BRACKETS_MAX = 30
+"""The most brackets inside each other; Jinja2's parser takes a dozen calls for each."""
+
 FILTERS = frozenset({
     "abs", "batch", "capitalize", "center", "count", "d", "default", "dictsort", "filesizeformat", "first", "float",
     "format", "groupby", "indent", "int", "items", "join", "last", "length", "list", "lower", "map", "max", "min",
@@ -72,6 +75,8 @@ def parse_template(text: str) -> list[nodes.Node]:
     """
     if len(text) > TEXT_MAX:
         raise ValueError(f"a template has at most {TEXT_MAX:,} characters, this one has {len(text):,}: shorten it")
+    if _brackets(text) > BRACKETS_MAX:
+        raise ValueError(f"the template has more than {BRACKETS_MAX} brackets inside each other: flatten it")
     try:
         tree = Environment(autoescape=False).parse(text)  # noqa: S701 - what it makes is text and JSON, not HTML
     except TemplateSyntaxError as error:
@@ -87,6 +92,17 @@ def parse_template(text: str) -> list[nodes.Node]:
 
 
 _TOO_DEEP = f"the template is nested more than {DEPTH_MAX} deep: flatten it"
+
+
+def _brackets(text: str) -> int:
+    """Return how many brackets are open at the same time, wherever they stand."""
+    if sum(map(text.count, "([{")) <= BRACKETS_MAX:
+        return 0
+    deepest = depth = 0
+    for character in text:
+        depth = depth + 1 if character in "([{" else max(depth - 1, 0) if character in ")]}" else depth
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _walk(tree: nodes.Node) -> Iterator[tuple[nodes.Node, int]]:

@@ -197,12 +197,8 @@ class Jinja(ImmutableSandboxedEnvironment):
         """Return whether a test holds for a value."""
         return bool(self.call_test(name, value, args, kwargs, context=self._context))
 
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return a part of plain data."""
-        return member(obj, attribute, attribute)
-
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Return a part of plain data."""
+        """Return a part of plain data, for filters that take an `attribute`."""
         return member(obj, argument, str(argument))
 
     def call_filter(self, name: str, value: Any, args: Any = None, kwargs: Any = None, *rest: Any, **named: Any) -> Any:
