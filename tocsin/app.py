@@ -31,6 +31,7 @@ from tocsin.engine.performer import Performer
 from tocsin.engine.ports import FoundSecrets, LogEvents, ProcessLog
 from tocsin.engine.recorder import Recorder
 from tocsin.engine.verdicts import Verdicts
+from tocsin.engine.watcher import Watcher
 from tocsin.errors import HomeInUse
 from tocsin.flows.launch import Surroundings
 from tocsin.flows.ports import QueuePort, RunPort
@@ -52,13 +53,18 @@ LAG_READY_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether the server does its work. `lag_s` is how old the oldest event is that was not judged yet, in seconds."""
+    """Whether the server does its work, and what is wrong with it.
+
+    `lag_s` is how old the oldest event is that was not judged yet, in seconds; `waiting` how many events wait to be
+    stored; `definitions` what is wrong with the files on disk, which are not in force as they stand then.
+    """
 
     ready: bool
     lag_s: float
     unjudged: int
     waiting: int
     reason: str = ""
+    definitions: str = ""
 
 
 class App:
@@ -78,6 +84,7 @@ class App:
         self.evaluator = evaluator
         self.dispatcher = dispatcher
         self.worker: Worker | None = None
+        self.watcher: Watcher | None = None
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a query of the store in a thread. Raises Unavailable."""
@@ -111,7 +118,8 @@ class App:
             lag_s = max(0.0, (self.clock.now_us() - oldest[0].received_us) / SECOND) if oldest else 0.0
         ready = progress is not None and lag_s <= LAG_READY_S
         reason = "" if ready else f"judgement is {lag_s:.0f} s late"
-        return Readiness(ready, round(lag_s, 3), max(0, head_seq - judged_seq), self.recorder.waiting, reason)
+        problem = self.watcher.problem if self.watcher is not None else ""
+        return Readiness(ready, round(lag_s, 3), max(0, head_seq - judged_seq), self.recorder.waiting, reason, problem)
 
     async def settled(self) -> None:
         """Wait until what is in the log was judged, and what was to be done was tried; for tests."""
@@ -162,6 +170,10 @@ async def running(
         stack.callback(evaluator.close)
         await worker.start()
         stack.push_async_callback(worker.stop)
+        if path is not None:
+            app.watcher = Watcher(path, partial(app.load, path))
+            app.watcher.start()
+            stack.push_async_callback(app.watcher.close)
         yield app
 
 
