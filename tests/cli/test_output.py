@@ -42,7 +42,9 @@ def test_events_can_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_document_leaves_out_what_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
-    output.document({"id": "1", "due": None, "events": [], "labels": {"id": "a"}, "tried": [{"n": 1}], "tags": ["x", "y"]})
+    output.document(
+        {"id": "1", "due": None, "events": [], "labels": {"id": "a"}, "tried": [{"n": 1}], "tags": ["x", "y"]}
+    )
     assert capsys.readouterr().out.splitlines() == [
         "id: 1", "labels:", "  id: a", "tried:", "  1:", "    n: 1", "tags: x, y",
     ]  # fmt: skip
@@ -50,8 +52,8 @@ def test_a_document_leaves_out_what_is_empty(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize(
     ("away_us", "said"),
-    [(0, "now"), (4 * MINUTE + 59 * SECOND, "in 4m"), (-2 * HOUR, "2h ago"), (-90 * SECOND, "1m ago"), (3 * SECOND, "in 3s"),
-     (-50 * HOUR, "2d ago"), (-SECOND // 2, "now")],
+    [(0, "now"), (4 * MINUTE + 59 * SECOND, "in 4m"), (3 * SECOND, "in 3s"), (-2 * HOUR, "2h ago"),
+     (-90 * SECOND, "1m ago"), (-50 * HOUR, "2d ago"), (-SECOND // 2, "now")],
 )  # fmt: skip
 def test_how_far_away_a_moment_is(away_us: Micros, said: str) -> None:
     assert output.relative(iso(NOW + away_us), NOW) == said

@@ -35,9 +35,7 @@ def test_without_a_command_help_is_printed_and_that_is_a_wrong_use(tocsin: Tocsi
         (["runs", "start", "a", "-p", "b"], "tocsin: Invalid value: --parameter b: write name=value"),
     ],
 )
-def test_a_wrong_use_exits_with_2_and_says_where_help_is(
-    tocsin: Tocsin, arguments: list[str], complaint: str
-) -> None:
+def test_a_wrong_use_exits_with_2_and_says_where_help_is(tocsin: Tocsin, arguments: list[str], complaint: str) -> None:
     done = tocsin(*arguments)
     assert done.status == 2
     assert done.err.startswith(complaint)
@@ -46,9 +44,7 @@ def test_a_wrong_use_exits_with_2_and_says_where_help_is(
 
 
 @pytest.mark.parametrize("command", ["events", "firings", "actions", "automations", "runs", "queues", "status"])
-def test_without_a_server_one_sentence_says_so(
-    tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
+def test_without_a_server_one_sentence_says_so(tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("TOCSIN_URL", "http://127.0.0.1:9")
     done = tocsin(command)
     assert (done.status, done.out) == (1, "")

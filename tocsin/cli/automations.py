@@ -33,7 +33,7 @@ def _row(item: dict[str, Any]) -> tuple[Any, ...]:
     kind = "absence" if trigger.get("posture") == "Proactive" else trigger.get("type", "event")
     last = item.get("last_firing") or {}
     fired = output.relative(last.get("at"), SystemClock().now_us())
-    return spec["name"], _state(item, spec), kind, spec.get("severity"), item.get("origin"), fired
+    return spec["name"], _state(item, spec), kind, spec.get("severity", "medium"), item.get("origin"), fired
 
 
 def _state(item: dict[str, Any], spec: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -31,23 +31,17 @@ class Client:
             Unavailable: the address is not one.
         """
         given = os.environ.get("TOCSIN_URL") or DEFAULT_URL
-        self.url = given.rstrip("/")
         token = os.environ.get("TOCSIN_TOKEN")
-        try:
-            url = httpx.URL(self.url)
-            if url.scheme not in ("http", "https") or not url.host:
-                raise httpx.InvalidURL("no scheme or host")
-            self._http = httpx.Client(
-                base_url=self.url,
-                headers={"Authorization": f"Bearer {token}"} if token else {},
-                timeout=_TIMEOUT_S,
-                trust_env=url.host not in _LOOPBACK,
-                transport=transport,
-            )
-        except (httpx.InvalidURL, UnicodeError) as error:
-            raise Unavailable(f"TOCSIN_URL is {given!r}: write an address such as {DEFAULT_URL}") from error
+        self.url = given.rstrip("/")
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=_TIMEOUT_S,
+            trust_env=_host(given) not in _LOOPBACK,
+            transport=transport,
+        )
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -140,6 +134,16 @@ class Client:
 def segment(name: str) -> str:
     """Return a name as one part of a path."""
     return quote(name, safe="")
+
+
+def _host(address: str) -> str:
+    try:
+        url = httpx.URL(address)
+    except (httpx.InvalidURL, UnicodeError):
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Unavailable(f"TOCSIN_URL is {address!r}: write an address such as {DEFAULT_URL}")
+    return url.host
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -36,17 +36,17 @@ def check(path: options.Definitions, json: options.Json = False) -> None:
     output.line(f"{path}: all right", style="green")
 
 
-@commands.command()
-def test(path: options.Definitions, json: options.Json = False) -> None:
+@commands.command("test")
+def run_tests(path: options.Definitions, json: options.Json = False) -> None:
     """Run the tests: section on a virtual clock; exit status 1 if a firing is not as expected."""
     from tocsin.cli import output, results
-    from tocsin.cli.server import settings
+    from tocsin.cli.configuration import read_settings
     from tocsin.review.suite import run
     from tocsin.schemas.moments import duration_us
     from tocsin.store.files import read_definitions
 
     outcomes = []
-    for outcome in run(read_definitions(path), lateness_us=duration_us(settings().lateness)):
+    for outcome in run(read_definitions(path), lateness_us=duration_us(read_settings().lateness)):
         outcomes.append(outcome)
         if json:
             output.json_line(results.outcome_document(outcome))
@@ -74,7 +74,7 @@ def backtest(
 ) -> None:
     """Say what would have fired over recorded events; nothing is performed."""
     from tocsin.cli import results
-    from tocsin.cli.server import settings
+    from tocsin.cli.configuration import read_settings
     from tocsin.review.backtest import Stretch
     from tocsin.schemas.moments import duration_us
     from tocsin.store.files import read_definitions
@@ -85,7 +85,7 @@ def backtest(
     stretch = Stretch(
         options.moment_us(since, option="--since"),
         options.moment_us(until, option="--until"),
-        lateness_us=duration_us(settings().lateness),
+        lateness_us=duration_us(read_settings().lateness),
     )
     with _recorded(events, stretch) as lines:
         results.show_backtest(chosen, lines, events or "the server's events", stretch=stretch, json=json)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from tocsin.cli.client import Client
-from tocsin.cli.server import settings
+from tocsin.cli.configuration import read_settings
 from tocsin.errors import InvalidInput, NotFound, TocsinError
 from tocsin.schemas.document import Document
 from tocsin.schemas.secret import SecretReference
@@ -34,7 +34,7 @@ class Finding:
 def examine(path: Path | None) -> Iterator[Finding]:
     """Look at settings, home, definitions, secrets and server, and say what was found."""
     try:
-        configured = settings()
+        configured = read_settings()
     except TocsinError as error:
         yield Finding("settings", str(error), ok=False)
     else:

@@ -23,7 +23,7 @@ _COLUMNS = ("received", "event", "resource", "labels", "id")
 
 
 @commands.command()
-def emit(
+def emit(  # noqa: PLR0913 - its flags are promised to users
     event: Annotated[str, typer.Argument(help="What happened, for example table.updated.", show_default=False)],
     *,
     resource: Annotated[str, typer.Option("--resource", "-r", help="The id of what it happened to.")],

@@ -61,9 +61,7 @@ def show_firing(id: Id, json: options.Json = False) -> None:
 @actions.command("list")
 def list_actions(
     automation: Automation = None,
-    state: Annotated[
-        str | None, typer.Option(help="waiting, running, succeeded, skipped, dead or discarded.")
-    ] = None,
+    state: Annotated[str | None, typer.Option(help="waiting, running, succeeded, skipped, dead or discarded.")] = None,
     type: Annotated[str | None, typer.Option(help="For example call-webhook.")] = None,
     firing: Annotated[str | None, typer.Option(help="Only what this firing asked for.")] = None,
     limit: options.Limit = 50,

@@ -6,6 +6,7 @@ What came from events is never trusted: control characters are shown, not sent t
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -19,15 +20,17 @@ from tocsin.schemas.moments import DAY, HOUR, MINUTE, SECOND, Micros, from_micro
 
 STYLES = {
     "fired": "yellow", "missed": "bold red", "late": "yellow", "unknown": "magenta", "resolved": "green",
-    "succeeded": "green", "completed": "green", "failed": "red", "dead": "bold red", "ok": "green", "wrong": "bold red", "crashed": "bold red",
-    "running": "cyan", "waiting": "cyan", "pending": "cyan", "paused": "yellow", "error": "bold red",
-    "shadow": "magenta", "ready": "green", "disabled": "dim", "cancelled": "yellow", "yes": "green", "no": "red",
+    "succeeded": "green", "completed": "green", "failed": "red", "dead": "bold red", "crashed": "bold red",
+    "running": "cyan", "waiting": "cyan", "pending": "cyan", "paused": "yellow", "cancelled": "yellow",
+    "shadow": "magenta", "disabled": "dim", "yes": "green", "no": "red", "ok": "green", "wrong": "bold red",
 }  # fmt: skip
 """Words that have a colour of their own wherever they stand alone in a cell."""
 
 Row = Callable[[dict[str, Any]], Sequence[Any]]
 """Makes the cells of one row."""
 
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_VERBATIM = frozenset({"definition", "payload", "parameters", "spec"})
 _UNLIMITED = 1_000_000
 
 
@@ -46,6 +49,12 @@ def console(*, stderr: bool = False) -> Console:
 def line(text: str, *, style: str = "") -> None:
     """Print one line for people."""
     console().print(Text(printable(text), style=style), soft_wrap=True)
+
+
+def heading(text: str) -> None:
+    """Print the title of what follows, behind an empty line."""
+    sys.stdout.write("\n")
+    line(text, style="bold")
 
 
 def note(text: str) -> None:
@@ -102,17 +111,26 @@ def done(answer: Any, sentence: str, *, json: bool) -> None:
         line(sentence)
 
 
-def document(found: Any, indent: int = 0) -> None:
-    """Print nested data as `name: value`, in the order given; what is empty is left out."""
+def document(found: Any, indent: int = 0, *, verbatim: bool = False) -> None:
+    """Print nested data as `name: value`, in the order given; what is empty is left out.
+
+    Moments are shown in the local zone, but not in what people and senders wrote (`verbatim`).
+    """
     for name, value in found.items() if isinstance(found, Mapping) else enumerate(found, 1):
         if value is None or value in ({}, [], ""):
             continue
         if isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(one, Mapping) for one in value)):
             line(f"{' ' * indent}{name}:")
-            document(value, indent + 2)
+            document(value, indent + 2, verbatim=verbatim or name in _VERBATIM)
         else:
-            shown = cell(value)
+            shown = cell(value if verbatim else _localised(value))
             console().print(Text(f"{' ' * indent}{printable(str(name))}: ", style="dim") + shown, soft_wrap=True)
+
+
+def _localised(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_localised(one) for one in value]
+    return local(value) if isinstance(value, str) and _MOMENT.fullmatch(value) else value
 
 
 def explanation(found: dict[str, Any]) -> None:

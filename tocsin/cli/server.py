@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tocsin.cli import options
-from tocsin.errors import TocsinError, Unavailable
-
-if TYPE_CHECKING:
-    from tocsin.settings import Settings
+from tocsin.errors import Unavailable
 
 commands = typer.Typer()
 _PATH = typer.Argument(help="A definitions file, or a folder of them.", show_default=False)
@@ -27,31 +24,10 @@ def serve(
     db: Annotated[str | None, typer.Option(help="Database URL (SQLite in TOCSIN_HOME).", show_default=False)] = None,
 ) -> None:
     """Run the engine: take events, judge them, act. SIGTERM or Ctrl-C stop it gracefully."""
+    from tocsin.cli.configuration import read_settings
     from tocsin.cli.serving import serve as run
 
-    run(settings(host=host, port=port, database=db), path)
-
-
-def settings(**flags: Any) -> Settings:
-    """Return the settings of environment and flags; flags that are None were not given.
-
-    Raises:
-        TocsinError: a setting is wrong.
-    """
-    from pydantic import ValidationError
-
-    from tocsin.settings import Settings
-
-    try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
-    except ValidationError as error:
-        raise TocsinError("\n".join(_setting_problem(one) for one in error.errors(include_input=False))) from None
-
-
-def _setting_problem(problem: Any) -> str:
-    message = problem["msg"].removeprefix("Value error, ")
-    name = "_".join(map(str, problem["loc"][:1]))
-    return f"TOCSIN_{name.upper()}: {message}" if name else message
+    run(read_settings(host=host, port=port, database=db), path)
 
 
 @commands.command()
@@ -71,14 +47,14 @@ def status(json: options.Json = False) -> None:
     else:
         output.document({"server": client.url, **ready})
         if misses:
-            output.line(f"\nopen misses ({len(misses)})", style="bold")
+            output.heading(f"open misses ({len(misses)})")
             output.table(FIRING_COLUMNS, map(firing_row, misses))
         if dead:
-            output.line(f"\nactions that failed for good ({len(dead)})", style="bold")
+            output.heading(f"actions that failed for good ({len(dead)})")
             rows = ((output.local(one["ended"]), one["automation"], one["type"], one["id"]) for one in dead)
             output.table(("ended", "automation", "type", "id"), rows)
         if paused:
-            output.line(f"\npaused queues: {', '.join(paused)}", style="bold")
+            output.heading(f"paused queues: {', '.join(paused)}")
         if not (misses or dead or paused):
             output.line("nothing is wrong", style="green")
     if not ready["ready"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ import uvicorn
 from tocsin import __version__
 from tocsin.api.asgi import asgi
 from tocsin.app import App, running
+from tocsin.cli.logs import configure
 from tocsin.errors import Unavailable
 from tocsin.settings import Settings
 
@@ -38,41 +40,49 @@ def serve(settings: Settings, path: Path | None) -> None:
         Unavailable: the address is taken, or the home is another server's.
         InvalidDefinition: the definitions are wrong.
     """
+    configure(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings, path))
 
 
 async def _serve(settings: Settings, path: Path | None) -> None:
     with _listening(settings.host, settings.port) as listener:
-        async with running(settings, path) as app:
+        url = _url(listener)
+        async with running(settings, path, url=lambda: url) as app:
+            http = asgi(app)
             config = uvicorn.Config(
-                asgi(app), http="httptools", lifespan="off", access_log=False, log_config=None,
+                http, http="httptools", lifespan="off", access_log=False, log_config=None,
                 backlog=BACKLOG, timeout_graceful_shutdown=GRACE_S, server_header=False, date_header=False,
             )  # fmt: skip
             server = _Server(config)
-            with _stopping(server):
-                serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-                print(_greeting(settings, app, listener), flush=True)
-                await serving
+
+            def stop() -> None:
+                server.force_exit = server.should_exit
+                server.should_exit = True
+                http.end_streams()
+
+            with _on_signals(stop):
+                gc.freeze()  # what is loaded by now stays; no collection has to look at it again
+                listener.listen(BACKLOG)
+                print(_greeting(settings, app, url), flush=True)
+                await server.serve(sockets=[listener])
 
 
-def _greeting(settings: Settings, app: App, listener: socket.socket) -> str:
+def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _greeting(settings: Settings, app: App, url: str) -> str:
     count = len(app.definitions.document.automations)
     what = f"{count} automation{'' if count == 1 else 's'}"
-    return f"tocsin {__version__} listens on http://{shown}:{port} ({what}, home {settings.home})"
+    return f"tocsin {__version__} listens on {url} ({what}, home {settings.home})"
 
 
 @contextlib.contextmanager
-def _stopping(server: uvicorn.Server) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM stop the server gracefully, and the second at once."""
+def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` on SIGINT and SIGTERM."""
     loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        server.force_exit = server.should_exit
-        server.should_exit = True
-
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     try:

@@ -4,6 +4,8 @@
 
     fired = simulate(automation, events, until="2026-01-01T10:05Z")
     assert [one.at for one in fired] == [...]
+
+Nothing here starts a server, waits, or reads the machine's clock.
 """
 
 from tocsin.testing.clock import ManualClock
