@@ -24,16 +24,16 @@ from tocsin.schemas.action import is_template
 from tocsin.schemas.template_syntax import parse_template, written
 from tocsin.schemas.template_work import (
     RANGE_MAX,
+    Arguments,
     Jinja,
     Missing,
     Stopped,
     Work,
-    arithmetic,
     call_method,
     member,
     plain,
     text_of,
-)  # fmt: skip
+)
 
 _FAILURES = (ArithmeticError, AttributeError, LookupError, RecursionError, TemplateError, TypeError, ValueError)
 """What an expression may raise over data that it does not fit."""
@@ -248,34 +248,33 @@ class _Run:
         return {text_of(self.value(pair.key), self._work): self.value(pair.value) for pair in node.items}
 
     def on_call(self, node: nodes.Call) -> Any:
-        args = self.values(node.args)
-        kwargs = self._keywords(node.kwargs)
+        given = self._arguments(node)
         if isinstance(node.node, nodes.Getattr):
-            return call_method(self._work, self.value(node.node.node), node.node.attr, args, kwargs)
-        numbers = range(*args)
+            return call_method(self._work, self.value(node.node.node), (node.node.attr, given))
+        numbers = range(*given.positional)
         if len(numbers) > RANGE_MAX:
             raise ValueError(f"a range has at most {RANGE_MAX:,} numbers")
         return self._work.made(list(numbers))
-
-    def _keywords(self, words: Sequence[Any]) -> dict[str, Any]:
-        return {word.key: self.value(word.value) for word in words}
 
     def on_filter(self, node: nodes.Filter) -> Any:
         value = self.value(node.node)
         if node.name not in ("default", "d"):
             self._note(value)
-        return self._jinja.apply(node.name, value, self.values(node.args), self._keywords(node.kwargs))
+        return self._jinja.apply(node.name, value, self._arguments(node))
 
     def on_test(self, node: nodes.Test) -> bool:
-        value = self.value(node.node)
-        return self._jinja.holds(node.name, value, self.values(node.args), self._keywords(node.kwargs))
+        return self._jinja.holds(node.name, self.value(node.node), self._arguments(node))
+
+    def _arguments(self, node: nodes.Call | nodes.Filter | nodes.Test) -> Arguments:
+        words: Sequence[Any] = node.kwargs
+        return Arguments(self.values(node.args), {word.key: self.value(word.value) for word in words})
 
     def on_binary(self, node: nodes.BinExpr) -> Any:
         left, right = self.value(node.left), self.value(node.right)
         for value in (left, right):
             if isinstance(value, Missing):
                 return value
-        return arithmetic(self._work, node.operator or "", left, right)
+        return self._work.arithmetic(node.operator, left, right)
 
     def on_concat(self, node: nodes.Concat) -> str:
         joined = ""
@@ -283,7 +282,7 @@ class _Run:
             value = self.value(part)
             self._note(value)
             text = text_of(value, self._work)
-            joined = arithmetic(self._work, "+", joined, text)
+            joined = self._work.arithmetic("+", joined, text)
         return joined
 
     def on_compare(self, node: nodes.Compare) -> bool:

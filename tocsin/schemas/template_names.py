@@ -98,7 +98,7 @@ class _Walk:
     def shape(self, node: nodes.Node, names: Mapping[str, Shape]) -> Shape:
         if isinstance(node, nodes.Name):
             if node.name not in names:
-                self._say(node, f"there is no `{node.name}`", node.name, names)
+                self._say(node, f"there is no `{node.name}`: {nearest(node.name, names)}")
             return names.get(node.name)
         if isinstance(node, nodes.Getattr):
             return self._member(self.shape(node.node, names), node.attr, node)
@@ -143,16 +143,16 @@ class _Walk:
         if shape is None:
             return None
         if isinstance(shape, tuple):
-            self._say(node, f"a list has no `{name}`: take an item first, as in events[0].{name}, or use map", "", ())
+            self._say(node, f"a list has no `{name}`: take an item first, as in events[0].{name}, or use map")
             return None
         if name not in shape:
-            self._say(node, f"there is no `{written(node, name)}`", name, shape)
+            mend = nearest(name, shape) if shape else "it has no parts"
+            self._say(node, f"there is no `{written(node, name)}`: {mend}")
         return shape.get(name)
 
-    def _say(self, node: nodes.Node, what: str, name: str, known: Collection[str]) -> None:
+    def _say(self, node: nodes.Node, what: str) -> None:
         line = f"line {node.lineno} of the template: " if node.lineno > 1 else ""
-        mend = nearest(name, known, else_say="" if known else "it has no parts") if name else ""
-        self.wrong.append(f"{line}{what}{': ' + mend if mend else ''}")
+        self.wrong.append(line + what)
 
 
 def _item(shape: Shape) -> Shape:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from itertools import islice
 from types import GeneratorType, MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import ChainableUndefined, Undefined
 from jinja2.filters import FILTERS as JINJA_FILTERS
@@ -82,6 +82,27 @@ class Work:
             raise Stopped("makes a number that is too large")
         return value
 
+    def arithmetic(self, sign: str, left: Any, right: Any) -> Any:
+        """Return `left sign right`, refusing before it is made what would be too large."""
+        if sign == "+" and isinstance(left, str) and isinstance(right, str):
+            self.room(len(left) + len(right))
+        elif sign == "*":
+            self._repeat(left, right)
+            self._repeat(right, left)
+        elif sign == "**" and isinstance(left, int) and isinstance(right, int):
+            if left.bit_length() * right > _BITS_MAX:
+                raise Stopped("makes a number that is too large")
+        elif sign == "%" and isinstance(left, str):
+            _guard_format(self, left, right)
+        return self.made(_OPERATORS[sign](left, right))
+
+    def _repeat(self, value: Any, times: Any) -> None:
+        if isinstance(times, int):
+            if isinstance(value, str):
+                self.room(len(value) * times)
+            elif isinstance(value, list | tuple):
+                self.spend(max(len(value) * times, 0))
+
     def walk(self, value: Any) -> int:
         """Count everything in a value, and return about how many characters it takes as text."""
         characters, rest = 0, [value]
@@ -141,39 +162,32 @@ def member(value: Any, name: Any, path: str) -> Any:
     return Missing(name=path)
 
 
-def arithmetic(work: Work, sign: str, left: Any, right: Any) -> Any:
-    """Return `left sign right`, refusing before it is made what would be too large."""
-    if sign in "+~" and isinstance(left, str) and isinstance(right, str):
-        work.room(len(left) + len(right))
-    elif sign == "*":
-        for one, other in ((left, right), (right, left)):
-            if isinstance(one, str | list | tuple) and isinstance(other, int):
-                work.room(len(one) * other) if isinstance(one, str) else work.spend(max(len(one) * other, 0))
-    elif sign == "**" and isinstance(left, int) and isinstance(right, int):
-        if left.bit_length() * right > _BITS_MAX:
-            raise Stopped("makes a number that is too large")
-    elif sign == "%" and isinstance(left, str):
-        _guard_format(work, left, right)
-    return work.made(_OPERATORS[sign](left, right))
-
-
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType({
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
     "%": operator.mod, "**": operator.pow,
 })  # fmt: skip
 
 
-def call_method(work: Work, value: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+class Arguments(NamedTuple):
+    """What a call is given."""
+
+    positional: Sequence[Any]
+    named: Mapping[str, Any]
+
+
+def call_method(work: Work, value: Any, call: tuple[str, Arguments]) -> Any:
     """Call one of the listed methods of a value; one that its type does not have is an AttributeError."""
     if isinstance(value, Undefined):
         return value
+    name, (args, kwargs) = call
     if not any(isinstance(value, kind) and name in names for kind, names in METHODS.items()):
         raise AttributeError(f"a value of type {type(value).__name__} has no method {name}")
-    if isinstance(value, str) and name in ("join", "replace"):
-        subject = (args[0], value) if name == "join" else (value, *args)
-        _GUARDS[name](work, *subject)
+    if isinstance(value, str) and name == "join":
+        _guard_join(work, *args, value)
+    elif isinstance(value, str) and name == "replace":
+        _guard_replace(work, value, *args, **kwargs)
     elif name == "strftime":
-        _guard_format(work, *args)
+        _guard_format(work, *args, **kwargs)
     result = getattr(value, name)(*args, **kwargs)
     return work.made(list(result) if isinstance(value, dict) and name != "get" else result)
 
@@ -189,36 +203,36 @@ class Jinja(ImmutableSandboxedEnvironment):
         self.tests = {name: JINJA_TESTS[name] for name in TESTS}
         self._context = Context(self, {}, None, {})
 
-    def apply(self, name: str, value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def apply(self, name: str, value: Any, given: Arguments) -> Any:
         """Return what a filter makes of a value."""
-        return self.call_filter(name, value, args, kwargs, context=self._context)
+        return self.call_filter(name, value, *given, context=self._context)
 
-    def holds(self, name: str, value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    def holds(self, name: str, value: Any, given: Arguments) -> bool:
         """Return whether a test holds for a value."""
-        return bool(self.call_test(name, value, args, kwargs, context=self._context))
+        return bool(self.call_test(name, value, *given, context=self._context))
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return a part of plain data, for filters that take an `attribute`."""
         return member(obj, argument, str(argument))
 
-    def call_filter(self, name: str, value: Any, args: Any = None, kwargs: Any = None, *rest: Any, **named: Any) -> Any:
+    def call_filter(self, name: str, value: Any, *given: Any, **more: Any) -> Any:
         """Count, refuse what would be too large, and call the filter."""
-        args, kwargs = args or (), kwargs or {}
+        args, kwargs = given
         if isinstance(value, list | tuple | dict) and name not in _OF_ITEMS:
             self._work.walk(value)
         else:
             self._work.made(value)
         if name in _GUARDS:
             _GUARDS[name](self._work, value, *args, **kwargs)
-        result = super().call_filter(name, value, args, kwargs, *rest, **named)
+        result = super().call_filter(name, value, args, kwargs, **more)
         if isinstance(result, GeneratorType):
             result = list(islice(result, STEPS_MAX))
         return self._work.made(str(result) if isinstance(result, str) else result)
 
-    def call_test(self, name: str, value: Any, args: Any = None, *rest: Any, **named: Any) -> Any:
+    def call_test(self, name: str, value: Any, *given: Any, **more: Any) -> Any:
         """Count, and call the test."""
-        self._work.spend(1 + sum(map(_size, args or ())))
-        return super().call_test(name, value, args, *rest, **named)
+        self._work.spend(1 + sum(map(_size, given[0])))
+        return super().call_test(name, value, *given, **more)
 
     def _to_json(self, value: Any, indent: int | None = None) -> str:
         self._work.room(self._work.walk(value) * (1 + _small(indent or 0, 8)))
@@ -255,7 +269,8 @@ def _guard_format(work: Work, form: Any, *args: Any, **kwargs: Any) -> None:
     work.room(len(form) + form.count("%") * (widest + longest + 64))
 
 
-def _guard_replace(work: Work, value: Any, old: Any, new: Any, *_: Any, **__: Any) -> None:
+def _guard_replace(work: Work, value: Any, *given: Any, old: Any = "", new: Any = "", **_: Any) -> None:
+    old, new = (*given, old, new)[:2] if len(given) != 1 else (given[0], new)
     value, old, new = (text_of(part, work) for part in (value, old, new))
     work.room(len(value) + value.count(old) * max(len(new) - len(old), 0))
 
@@ -281,8 +296,8 @@ def _guard_parts(work: Work, value: Any, parts: Any, *_: Any, **__: Any) -> None
     work.spend(_small(parts, RANGE_MAX))
 
 
-def _guard_sum(work: Work, value: Any, attribute: Any = None, start: Any = 0) -> None:
-    if not isinstance(start, int | float):
+def _guard_sum(work: Work, value: Any, attribute: Any = None, *given: Any, start: Any = 0) -> None:
+    if not all(isinstance(number, int | float) for number in (*given, start)):
         raise TypeError("sum adds numbers only")
 
 
