@@ -101,10 +101,21 @@ async def test_what_comes_from_a_file_is_not_changed_here(client: httpx.AsyncCli
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [(b"{", 400), (b"[]", 422), (b"", 422), (b"{}", 422), (b'"' + b"x" * (1 << 20) + b'"', 413)],
+    [
+        (b"{", 400),
+        (b'{"description": "\\ud800"}', 400),
+        (b'{"description": NaN}', 400),
+        (b"[" * 5_000 + b"]" * 5_000, 400),
+        (b"[]", 422),
+        (b"", 422),
+        (b"{}", 422),
+        (b'{"trigger": {"expect": "a"}, "name": "another"}', 409),
+        (b'{"trigger": {"expect": "a\\u0000"}, "actions": [{"type": "emit-event", "evnt": "a"}]}', 422),
+        (b'"' + b"x" * (1 << 20) + b'"', 413),
+    ],
 )
 async def test_a_definition_that_is_wrong_is_refused(client: httpx.AsyncClient, body: bytes, status: int) -> None:
-    answer = await client.put("/api/automations/a", content=body, headers={"content-type": "application/json"})
+    answer = await client.put("/api/automations/a", content=body)
     assert (answer.status_code, set(answer.json())) == (status, {"error", "errors"}), answer.text
 
 
@@ -113,6 +124,17 @@ async def test_what_is_not_there_is_not_found(client: httpx.AsyncClient, call: s
     method, _, path = call.partition(" ")
     answer = await client.request(method, f"/api/automations/nobody{path}")
     assert (answer.status_code, answer.json()["error"]) == (404, "there is no automation 'nobody'")
+
+
+async def test_a_body_is_json_whatever_its_content_type_says(client: httpx.AsyncClient) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}  # what curl says unless it is told otherwise
+    body = json.dumps(AUTOMATION).encode()
+    assert (await client.put("/api/automations/a", content=body, headers=form)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/events/a%00b", "/api/events?q=%00", "/api/firings?automation=a%00"])
+async def test_an_address_with_a_nul_is_refused(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(path)).status_code == 422
 
 
 # Firings and actions

@@ -6,22 +6,17 @@ from starlette.types import Receive, Scope, Send
 
 from tocsin.api.access import Access
 from tocsin.api.answers import refuse
-from tocsin.api.bodies import read_body, replayed
 from tocsin.api.errors import Disconnected
 from tocsin.api.ingest import Ingest
 from tocsin.api.rest import rest
 from tocsin.api.stream import Bell
+from tocsin.api.strict import vetted
 from tocsin.app import App
 from tocsin.engine.ports import FoundSecrets
 from tocsin.errors import TocsinError
 from tocsin.settings import Settings
 from tocsin.sources.limits import Limits
 from tocsin.sources.native import NativeParser
-
-DEFINITION_BYTES = 1 << 20
-"""The largest body of a call that brings no events; the largest of them is a definition."""
-
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class Api:
@@ -48,15 +43,12 @@ class Api:
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
             return
-        headers = dict(scope["headers"])
         try:
-            self._access.check(scope, headers)
+            self._access.check(scope, dict(scope["headers"]))
             route = self._ingest.route(scope)
             if route is None:
                 route = self._rest
-                if scope["method"] in _WITH_BODY:
-                    body = await read_body(receive, headers, limit_bytes=DEFINITION_BYTES)
-                    receive = replayed(body, receive)
+                scope, receive = await vetted(scope, receive)
         except Disconnected:
             return
         except TocsinError as error:

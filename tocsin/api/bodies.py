@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.types import Message, Receive
+from starlette.types import Receive
 
 from tocsin.api.errors import Disconnected, TooSlow, UnknownEncoding
 from tocsin.errors import TooLarge
@@ -34,17 +34,6 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], *, limit_byte
             return await _collect(receive, limit_bytes)
     except TimeoutError:
         raise TooSlow(f"the body did not arrive within {PATIENCE_S:g} seconds: send it faster, or in parts") from None
-
-
-def replayed(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives a body which was read already, then goes on with the real one."""
-    unread = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def replay() -> Message:
-        message = next(unread, None)
-        return message if message is not None else await receive()
-
-    return replay
 
 
 async def _collect(receive: Receive, limit_bytes: int) -> bytes:
