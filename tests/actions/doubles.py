@@ -138,7 +138,7 @@ class World:
     def call(self, **more: Any) -> Call:
         values: dict[str, Any] = {
             "key": "6b0b6ad6-35a5-5f4b-8f5e-1f7a0a0f7c11", "attempt": 1, "now_us": NOW, "firing": firing(),
-            "arrivals": {1: placed()}, "automation": AUTOMATION, "secrets": self.vault,
+            "arrivals": {1: placed()}, "automation": lambda: AUTOMATION, "secrets": self.vault,
         }  # fmt: skip
         return Call(**values | more)
 

@@ -44,6 +44,12 @@ def test_the_first_and_last_days_of_the_calendar_are_no_error(edge: int) -> None
     assert seen["firing"]["due"].year in (1, 9999)
 
 
+def test_what_a_definition_leaves_out_has_its_default() -> None:
+    assert context.facts(firing(), {}, {})["automation"] == {
+        "name": "late", "description": "", "mode": "live", "severity": "medium", "owner": "", "runbook": "", "tags": [],
+    }  # fmt: skip
+
+
 def test_silence_has_events_but_none_that_decided() -> None:
     seen = context.facts(firing(trigger_event=None), {1: placed()}, AUTOMATION)
     assert (seen["event"], len(seen["events"])) == (None, 1)

@@ -40,7 +40,7 @@ async def test_a_log_channel_writes_one_line_as_urgent_as_the_automation_is() ->
 @pytest.mark.parametrize(("severity", "level"), [("critical", "error"), ("medium", "warning"), ("low", "info")])
 async def test_the_level_follows_the_severity(severity: str, level: str) -> None:
     there = world(type="log")
-    await there.act(TOLD, there.call(automation=dict(AUTOMATION) | {"severity": severity}))
+    await there.act(TOLD, there.call(automation=lambda: dict(AUTOMATION) | {"severity": severity}))
     assert there.diary.lines[0][0] == level
 
 
@@ -63,13 +63,13 @@ async def test_teams_gets_an_adaptive_card() -> None:
     assert [block["text"] for block in card["body"]] == ["table/sales is late", "since <noon>"]
 
 
-async def test_a_webhook_channel_gets_the_firing_too_and_a_signature() -> None:
+async def test_a_webhook_channel_gets_the_firings_too_and_a_signature() -> None:
     token = {"env": "TOKEN", "prefix": "Bearer "}
     there = world(type="webhook", url="https://a.example/", headers={"X-Token": token}, secret={"env": "SIGNING"})
     await there.act(TOLD)
     (request,) = there.web.requests
     body = json.loads(request.body or b"")
-    assert (body["title"], body["firing"]["id"]) == ("table/sales is late", firing().id)
+    assert (body["title"], [one["id"] for one in body["firings"]]) == ("table/sales is late", [firing().id])
     assert request.headers["X-Token"] == "Bearer t0p-secret-token"
     assert request.headers["webhook-signature"].startswith("v1,")
 

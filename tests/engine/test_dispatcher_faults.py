@@ -18,7 +18,9 @@ from aiohttp import web
 from tests.engine.desk import OPTIONS, Desk, opened
 from tests.engine.sink import Sink, raw, serving
 from tocsin.engine.http import HttpClient
+from tocsin.errors import Unavailable
 from tocsin.schemas.moments import MINUTE
+from tocsin.store import intents
 
 RETRY = {"attempts": 4, "delay": "1s", "max_delay": "1s"}
 
@@ -96,6 +98,7 @@ import asyncio, sys
 from pathlib import Path
 from tests.engine.desk import OPTIONS, opened
 from tocsin.engine.http import HttpClient
+from tocsin.errors import Unavailable
 
 async def main(folder, url):
     async with opened(Path(folder)) as desk, HttpClient() as client:
@@ -140,3 +143,58 @@ async def test_connections_are_kept_between_effects(desk: Desk, sink: Sink, clie
             await dispatcher.settled()
     peers = {request.transport.get_extra_info("peername") for request in sink.requests if request.transport}
     assert len(peers) == 1
+
+
+class Away:
+    """Stands before a writer or a reader and refuses while it is told to."""
+
+    def __init__(self, verb: Any) -> None:
+        self._verb = verb
+        self.refuses = 0
+        self.refused = 0
+
+    def __call__(self, *args: Any) -> Any:
+        if self.refuses > 0:
+            self.refuses -= 1
+            self.refused += 1
+            raise Unavailable("the disk is full", retry_after_s=0.01)
+        return self._verb(*args)
+
+
+async def test_outcomes_are_kept_while_the_database_is_away_and_no_effect_is_repeated(
+    desk: Desk, sink: Sink, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Away(desk.writer.submit)
+    async with desk.dispatcher(http=client) as dispatcher:
+        ids = [(await desk.order(hook(sink.url), number=n, to=dispatcher))[0] for n in range(5)]
+        monkeypatch.setattr(desk.writer, "submit", away)
+        away.refuses = 20
+        await dispatcher.settled()
+    assert away.refused == 20
+    assert {desk.state(one) for one in ids} == {"succeeded"}
+    assert Counter(key for key, _ in sink.seen) == Counter(ids)
+
+
+async def test_what_was_claimed_and_can_not_be_read_is_put_off(
+    desk: Desk, sink: Sink, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,) = await desk.order(hook(sink.url))
+    away = Away(intents.subjects)
+    away.refuses = 1
+    monkeypatch.setattr(intents, "subjects", away)
+    async with desk.dispatcher(http=client) as dispatcher:
+        await desk.until(lambda: away.refused == 1 and desk.state(one) == "waiting")
+        assert desk.show(one)["history"] == []
+        desk.clock.us += MINUTE
+        dispatcher.nudge()
+        await desk.ended(one)
+    assert [key for key, _ in sink.seen] == [one]
+
+
+async def test_an_intent_whose_firing_is_gone_ends_as_a_dead_letter(desk: Desk, sink: Sink, client: HttpClient) -> None:
+    (one,) = await desk.order(hook(sink.url))
+    await desk.writer.run(lambda tx: tx.connection.exec_driver_sql("DELETE FROM firings").close())
+    async with desk.dispatcher(http=client):
+        await desk.ended(one)
+    assert desk.show(one)["result"] == {"error": "the firing that this action answers to is no longer kept"}
+    assert sink.seen == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -28,9 +28,9 @@ class Call:
 
     def __init__(
         self, *, key: str, attempt: int, now_us: Micros, firing: Firing, arrivals: Mapping[int, Arrival],
-        automation: Mapping[str, Any], secrets: Secrets,
+        automation: Callable[[], Mapping[str, Any] | None], secrets: Secrets,
     ) -> None:  # fmt: skip
-        """Keep what the attempt is about; nothing is computed before it is asked for."""
+        """Keep what the attempt is about; nothing is computed before it is asked for. `automation` looks it up."""
         self.key = key
         self.attempt = attempt
         self.now_us = now_us
@@ -39,7 +39,7 @@ class Call:
         self._missing: dict[str, None] = {}
         self._failed: dict[str, None] = {}
         self._arrivals = arrivals
-        self._automation = automation
+        self._look_up = automation
         self._secrets = secrets
 
     @property
@@ -55,6 +55,10 @@ class Call:
     def body(self) -> dict[str, Any]:
         """Return what a webhook carries when its definition gives no body."""
         return context.body(self.firing, self._arrivals, self._automation)
+
+    @cached_property
+    def _automation(self) -> Mapping[str, Any]:
+        return self._look_up() or {}
 
     @cached_property
     def _variables(self) -> dict[str, Any]:

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tocsin.schemas.automation import Automation
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Firing
 from tocsin.schemas.moments import Micros, from_micros, iso
 
-_ABOUT = ("name", "description", "mode", "severity", "owner", "runbook", "tags")
+_ABOUT: Mapping[str, Any] = MappingProxyType({
+    name: Automation.model_fields[name].get_default(call_default_factory=True)
+    for name in ("description", "mode", "severity", "owner", "runbook", "tags")
+})  # fmt: skip
 
 
 def facts(firing: Firing, arrivals: Mapping[int, Arrival], automation: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,7 +35,7 @@ def facts(firing: Firing, arrivals: Mapping[int, Arrival], automation: Mapping[s
         "events": events,
         "labels": dict(firing.labels),
         "firing": _firing(firing, iso),
-        "automation": {name: automation.get(name) for name in _ABOUT} | {"name": firing.automation},
+        "automation": {"name": firing.automation, **_about(automation)},
     }
 
 
@@ -65,12 +70,16 @@ def body(firing: Firing, arrivals: Mapping[int, Arrival], automation: Mapping[st
     return {
         **known["firing"],
         "automation": firing.automation,
-        "severity": automation.get("severity"),
+        "severity": known["automation"]["severity"],
         "labels": known["labels"],
         "resolves": list(firing.resolves),
         "events": [arrivals[seq].event.id for seq in firing.events if seq in arrivals],
         "event": None if decided is None else decided.document(),
     }
+
+
+def _about(automation: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: automation.get(name, usual) for name, usual in _ABOUT.items()}
 
 
 def _firing(firing: Firing, moment: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -28,14 +28,16 @@ from tocsin.schemas.secret import SecretReference
 _JSON: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json"})
 _LEVELS: Mapping[str | None, str] = MappingProxyType({"critical": "error", "high": "error", "medium": "warning"})
 _SUBJECT_CHARS = 200
+_LINES = 100  # of notifications that are sent as one
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What people are told: one line, and the text below it."""
+    """What people are told: one line, the text below it, and the firings that it is about."""
 
     title: str
     body: str
+    firings: tuple[Mapping[str, Any], ...] = ()
 
 
 Sender: TypeAlias = Callable[[Any, Notification, Call, Ports], Awaitable[Details]]
@@ -43,10 +45,34 @@ Sender: TypeAlias = Callable[[Any, Notification, Call, Ports], Awaitable[Details
 
 async def send_notification(spec: SendNotification, call: Call, ports: Ports) -> Details:
     """Tell people through the channel."""
-    channel = ports.channels.channel(spec.channel)
+    return await _send(spec.channel, _filled(spec, call), call, ports)
+
+
+async def send_together(told: Sequence[tuple[SendNotification, Call]], ports: Ports) -> Details:
+    """Send several notifications of one channel as one (law S2), under the idempotency key of the first."""
+    filled = [_filled(spec, call) for spec, call in told]
+    lines = [f"- {' '.join(filter(None, [one.title, *one.body.split()]))}" for one in filled]
+    if len(lines) > _LINES:
+        lines[_LINES:] = [f"- and {len(lines) - _LINES} more"]
+    first_spec, first_call = told[0]
+    together = Notification(
+        title=f"{len(filled)} notifications at once, the first: {filled[0].title}",
+        body="\n".join(lines),
+        firings=tuple(firing for one in filled for firing in one.firings),
+    )
+    details = await _send(first_spec.channel, together, first_call, ports)
+    return {**details, "together": len(filled)}
+
+
+def _filled(spec: SendNotification, call: Call) -> Notification:
+    title = " ".join(call.text(spec.title).split())
+    return Notification(title=title, body=call.text(spec.body), firings=(call.body(),))
+
+
+async def _send(name: str, notification: Notification, call: Call, ports: Ports) -> Details:
+    channel = ports.channels.channel(name)
     if channel is None:
-        raise NotFound(f"there is no channel {spec.channel!r} any more")
-    notification = Notification(title=" ".join(call.text(spec.title).split()), body=call.text(spec.body))
+        raise NotFound(f"there is no channel {name!r} any more")
     details = await SENDERS[type(channel)](channel, notification, call, ports)
     return {"channel": channel.name, "type": channel.type, **details}
 
@@ -82,8 +108,8 @@ async def to_teams(channel: TeamsChannel, notification: Notification, call: Call
 
 
 async def to_webhook(channel: WebhookChannel, notification: Notification, call: Call, ports: Ports) -> Details:
-    """Post title, body and the firing as JSON."""
-    message = {"title": notification.title, "body": notification.body, "firing": call.body()}
+    """Post title, body and the firings as JSON."""
+    message = {"title": notification.title, "body": notification.body, "firings": notification.firings}
     headers = dict(_JSON) | {name: call.reveal(value) for name, value in channel.headers.items()}
     url = channel.url if isinstance(channel.url, str) else call.reveal(channel.url)
     request = Request("POST", url, headers, as_json(message).encode(), trusted=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -26,7 +26,7 @@ from tocsin.engine.lanes import Lanes
 from tocsin.engine.outcomes import NotOurs, Outcome, Outcomes
 from tocsin.engine.performer import Job, Performer
 from tocsin.errors import Overloaded, Unavailable
-from tocsin.schemas.moments import SECOND
+from tocsin.schemas.moments import SECOND, Micros
 from tocsin.store import intents
 from tocsin.store.database import Database
 from tocsin.store.intents import LEASE_US, Attempt, Intent, IntentState
@@ -43,8 +43,9 @@ class Options:
     """How much the dispatcher does at once.
 
     It holds at most `capacity` intents. A `width` is how many effects on one target run at once: on a host, on a
-    channel, inside our own database. `poll_s` is how often it looks for what other processes have stored; `grace_s`
-    how long running effects may go on at a stop.
+    channel, inside our own database. `poll_s` is how often it looks for what other processes have stored;
+    `gather_s` how long notifications that are sent as one wait for each other; `grace_s` how long running effects may
+    go on at a stop.
     """
 
     capacity: int = 1_000
@@ -52,6 +53,7 @@ class Options:
     width_channel: int = 4
     width_own: int = 64
     poll_s: float = 1.0
+    gather_s: float = 1.0
     grace_s: float = 10.0
 
     def width(self, target: str) -> int:
@@ -80,7 +82,8 @@ class Dispatcher:
         self._writer = writer
         self._clock = clock
         self._options = options
-        self._held: dict[str, Job | None] = {}
+        self._held: dict[str, Job] = {}
+        self._gathering: dict[Hashable, list[Job]] = {}
         self._wake = asyncio.Event()
         self._outcomes = Outcomes(writer, owner=owner, recorded=self._recorded)
         self._lanes: Lanes[Job] = Lanes(self._work, clock)
@@ -174,11 +177,25 @@ class Dispatcher:
         self._outcomes.put_off(job.intent.id, until_us=self._clock.now_us() + int(wait_s * SECOND))
 
     async def _work(self, job: Job) -> None:
+        group = self._performer.gathers(job)
+        if group is None:
+            await self._perform(job)
+        elif group in self._gathering:
+            self._gathering[group].append(job)
+        else:
+            gathered = self._gathering[group] = [job]
+            try:
+                await asyncio.sleep(self._options.gather_s)
+            finally:
+                del self._gathering[group]
+            await (self._perform_together(gathered) if len(gathered) > 1 else self._perform(job))
+
+    async def _perform(self, job: Job) -> None:
         began_us = self._clock.now_us()
         try:
             done = await self._performer.perform(job, began_us=began_us)
-        except asyncio.CancelledError:  # at a stop, with the effect under way
-            self._outcomes.put(Outcome(job.intent, job.firing, self._performer.interrupted(job, began_us=began_us)))
+        except asyncio.CancelledError:
+            self._interrupted([job], began_us)
             raise
         outcome = Outcome(job.intent, job.firing, done.attempt)
         if done.unit is None:
@@ -191,6 +208,22 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - whatever the unit raised becomes the outcome of the attempt
             attempt = self._performer.failed(job, error, began_us=began_us)
             self._outcomes.put(Outcome(job.intent, job.firing, attempt))
+
+    async def _perform_together(self, jobs: Sequence[Job]) -> None:
+        began_us = self._clock.now_us()
+        try:
+            attempts = await self._performer.perform_together(jobs, began_us=began_us)
+        except asyncio.CancelledError:
+            self._interrupted(jobs, began_us)
+            raise
+        by_id = {attempt.intent: attempt for attempt in attempts}
+        for job in jobs:
+            self._outcomes.put(Outcome(job.intent, job.firing, by_id[job.intent.id]))
+
+    def _interrupted(self, jobs: Sequence[Job], began_us: Micros) -> None:
+        """Keep that a stop came while an effect was under way."""
+        for job in jobs:
+            self._outcomes.put(Outcome(job.intent, job.firing, self._performer.interrupted(job, began_us=began_us)))
 
     def _hold(self, job: Job) -> None:
         self._held[job.intent.id] = job

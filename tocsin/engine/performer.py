@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import lru_cache, partial
 from random import Random
 from typing import Any
 
@@ -15,14 +17,15 @@ from pydantic import TypeAdapter
 
 from tocsin.actions.call import Call, scrub
 from tocsin.actions.handlers import HANDLERS
-from tocsin.actions.ports import AddressRefused, Ports, Unit
+from tocsin.actions.notification import send_together
+from tocsin.actions.ports import AddressRefused, Details, Ports, Unit
 from tocsin.actions.targets import target
 from tocsin.clock import Clock
 from tocsin.errors import ActionFailed, Overloaded, TocsinError, Unavailable
-from tocsin.schemas.action import Action, AnyAction, Retry
+from tocsin.schemas.action import Action, AnyAction, Retry, SendNotification
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.expression import Expression, compile_expression
-from tocsin.schemas.firing import Firing
+from tocsin.schemas.firing import Firing, Verdict
 from tocsin.schemas.moments import SECOND, Micros, duration_us, iso, span
 from tocsin.store.intents import Attempt, AttemptOutcome, Intent, IntentState
 
@@ -75,27 +78,58 @@ class Performer:
         except Exception:  # noqa: BLE001 - performing it will meet the same fault, and say so in its record
             return "own"
 
+    def gathers(self, job: Job) -> Hashable | None:
+        """Return what a job shares with those that are performed together with it (law S2), None if it is for itself.
+
+        After an outage, the verdicts about silence that could not be judged are given at one moment.
+        """
+        if job.firing.verdict is not Verdict.UNKNOWN or job.intent.type != "send-notification":
+            return None
+        return self.target(job), job.firing.at_us
+
     async def perform(self, job: Job, *, began_us: Micros) -> Done:
         """Attempt the effect; a failure is the attempt's outcome and is not raised."""
         call = self._call(job, attempt=job.intent.attempts + 1)
         try:
             prepared = self._prepare(job.intent.spec)
-            if prepared.condition is not None and not prepared.condition.holds(call.facts()):
-                return Done(self._skipped(job, prepared.condition, began_us))
-            limit_s = prepared.spec.timeout.total_seconds()
-            try:
-                async with asyncio.timeout(limit_s):
-                    result = await HANDLERS[type(prepared.spec)](prepared.spec, call, self._ports)
-            except TimeoutError:
-                raise ActionFailed(f"no answer within {span(duration_us(prepared.spec.timeout))}") from None
+            if skipped := self._skipped(job, prepared, call, began_us):
+                return Done(skipped)
+            async with _limit(prepared.spec.timeout):
+                result = await HANDLERS[type(prepared.spec)](prepared.spec, call, self._ports)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the outcome of its attempt
             return Done(self.failed(job, error, began_us=began_us, call=call))
         unit, details = (result, {}) if callable(result) else (None, result)
-        detail = scrub({**details, **call.noted()}, call.revealed)
-        now_us = self._clock.now_us()
-        return Done(
-            Attempt(job.intent.id, IntentState.SUCCEEDED, AttemptOutcome.SUCCEEDED, began_us, now_us, detail), unit
-        )
+        return Done(self._succeeded(job, {**details, **call.noted()}, call, began_us), unit)
+
+    async def perform_together(self, jobs: Sequence[Job], *, began_us: Micros) -> list[Attempt]:
+        """Attempt the notifications of jobs that `gathers` puts together as one; if it fails, all of them have failed.
+
+        They are to be tried again at the same moment, so that they meet again.
+        """
+        attempts: list[Attempt] = []
+        told: list[tuple[Job, SendNotification, Call]] = []
+        for job in sorted(jobs, key=lambda job: job.intent.id):
+            call = self._call(job, attempt=job.intent.attempts + 1)
+            try:
+                prepared = self._prepare(job.intent.spec)
+                assert isinstance(prepared.spec, SendNotification)
+                if skipped := self._skipped(job, prepared, call, began_us):
+                    attempts.append(skipped)
+                else:
+                    told.append((job, prepared.spec, call))
+            except Exception as error:  # noqa: BLE001 - as in `perform`
+                attempts.append(self.failed(job, error, began_us=began_us, call=call))
+        if not told:
+            return attempts
+        try:
+            async with _limit(max(spec.timeout for _, spec, _ in told)):
+                details = await send_together([(spec, call) for _, spec, call in told], self._ports)
+        except Exception as error:  # noqa: BLE001 - as in `perform`
+            revealed = told[0][2]
+            failed = [self.failed(job, error, began_us=began_us, call=revealed) for job, _, _ in told]
+            again_us = max(attempt.not_before_us for attempt in failed)
+            return attempts + [replace(one, not_before_us=again_us) for one in failed]
+        return attempts + [self._succeeded(job, details, told[0][2], began_us) for job, _, _ in told]
 
     def failed(self, job: Job, error: Exception, *, began_us: Micros, call: Call | None = None) -> Attempt:
         """Return the attempt that failed with this error: to be tried again, or a dead letter."""
@@ -120,15 +154,21 @@ class Performer:
         outcome = AttemptOutcome.INTERRUPTED
         return Attempt(job.intent.id, IntentState.WAITING, outcome, began_us, now_us, detail, now_us)
 
-    def _skipped(self, job: Job, condition: Expression, began_us: Micros) -> Attempt:
+    def _skipped(self, job: Job, prepared: _Prepared, call: Call, began_us: Micros) -> Attempt | None:
+        condition = prepared.condition
+        if condition is None or condition.holds(call.facts()):
+            return None
         detail = {"skipped": f"the condition {condition.text!r} does not hold"}
         return Attempt(job.intent.id, IntentState.SKIPPED, None, began_us, self._clock.now_us(), detail)
 
+    def _succeeded(self, job: Job, details: Details, call: Call, began_us: Micros) -> Attempt:
+        return Attempt(job.intent.id, IntentState.SUCCEEDED, AttemptOutcome.SUCCEEDED, began_us, self._clock.now_us(),
+                       scrub(details, call.revealed))  # fmt: skip
+
     def _call(self, job: Job, *, attempt: int) -> Call:
-        automation = self._definition(job.firing.automation) or {}
         return Call(
             key=job.intent.id, attempt=attempt, now_us=self._clock.now_us(), firing=job.firing, arrivals=job.arrivals,
-            automation=automation, secrets=self._ports.secrets,
+            automation=partial(self._definition, job.firing.automation), secrets=self._ports.secrets,
         )  # fmt: skip
 
     def _retry(self, job: Job) -> Retry:
@@ -141,6 +181,15 @@ class Performer:
 def _prepared(spec: str) -> _Prepared:
     action = _SPECS.validate_json(spec)
     return _Prepared(action, None if action.condition is None else compile_expression(action.condition))
+
+
+@asynccontextmanager
+async def _limit(most: timedelta) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(most.total_seconds()):
+            yield
+    except TimeoutError:
+        raise ActionFailed(f"no answer within {span(duration_us(most))}") from None
 
 
 def backoff_us(retry: Retry, failures: int, *, random: Random, asked_s: float | None) -> Micros:
