@@ -1,0 +1,199 @@
+"""A real server, and the commands that talk to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DEFINITIONS = """\
+automations:
+  - name: three-errors
+    trigger: {expect: service.error, for_each: [service], threshold: 3, within: 10m}
+    actions: [{type: pause-queue, queue: nightly}]
+queues: [{name: nightly, concurrency: 1}]
+flows: [{name: greet, command: [echo, hello]}]
+"""
+ENV = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
+PATIENCE_S = 20
+
+
+@dataclass
+class Server:
+    """A `tocsin serve` process, and commands against it."""
+
+    process: subprocess.Popen[str]
+    url: str
+    folder: Path
+
+    def run(self, *arguments: str, token: str = "", status: int = 0) -> str:
+        env = ENV | {"TOCSIN_URL": self.url, "TOCSIN_HOME": str(self.folder / "home")}
+        env |= {"TOCSIN_TOKEN": token} if token else {}
+        command = [sys.executable, "-m", "tocsin", *arguments]
+        done = subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout if status == 0 else done.stderr
+
+    def items(self, *arguments: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.run(*arguments, "--json").splitlines()]
+
+    def until(self, look: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Look until there is something to see; each look is a process, so no rest is needed in between."""
+        for _ in range(50):
+            if found := look():
+                return found
+        raise AssertionError("there was nothing to see")
+
+
+def command(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "tocsin", "serve", str(folder / "definitions.yaml")]
+
+
+@contextmanager
+def serving(folder: Path, **more: str) -> Iterator[Server]:
+    (folder / "definitions.yaml").write_text(DEFINITIONS)
+    env = ENV | {"TOCSIN_HOME": str(folder / "home")} | more
+    log = (folder / "server.log").open("w")
+    arguments = [*command(folder), "--port", "0"]
+    process = subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
+    assert process.stdout is not None
+    try:
+        greeting = process.stdout.readline()
+        assert " listens on http://127.0.0.1:" in greeting, (folder / "server.log").read_text()
+        yield Server(process, next(word for word in greeting.split() if word.startswith("http")), folder)
+    finally:
+        process.kill()
+        process.wait(PATIENCE_S)
+        process.stdout.close()
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("served")) as running:
+        yield running
+
+
+def refused(folder: Path, *flags: str) -> str:
+    env = ENV | {"TOCSIN_HOME": str(folder / "home")}
+    arguments = [*command(folder), *flags]
+    done = subprocess.run(arguments, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("tocsin: ")
+    return done.stderr
+
+
+def test_what_is_emitted_is_listed_judged_explained_and_acted_upon(server: Server) -> None:
+    labels = ["-r", "error/1", "-l", "service=cart", "--related", "owner=team/shop", "--payload", '{"code": 500}']
+    (first,) = server.run("emit", "service.error", *labels, "--id", "e1").splitlines()
+    assert first == "e1"
+    assert server.run("emit", "service.error", *labels, "--id", "e1") == "e1 (known already)\n"
+    for _ in range(2):
+        server.run("emit", "service.error", *labels)
+    (fired,) = server.until(lambda: server.items("firings", "--automation", "three-errors"))
+    assert (fired["verdict"], fired["labels"]) == ("fired", {"service": "cart"})
+    (done,) = server.until(lambda: server.items("actions", "--state", "succeeded", "--type", "pause-queue"))
+    assert server.items("queues")[0]["paused"]
+    assert json.loads(server.run("actions", "show", done["id"], "--json"))["history"][0]["outcome"] == "succeeded"
+    assert "error/1" in server.run("events", "show", "e1")
+    assert len(server.items("events", "--event", "service.*")) == 3
+    assert server.items("events", "--resource", "error/1", "--since", "1h", "--limit", "1")[0]["payload"] == {
+        "code": 500
+    }
+    assert "counted 1 of 3" in server.run("explain", "e1", "three-errors")
+    assert "three-errors" in server.run("automations")
+    assert "threshold: 3" in server.run("automations", "show", "three-errors")
+    assert "paused queues: nightly" in server.run("status")
+    assert server.run("queues", "resume", "nightly") == "nightly is resumed\n"
+
+
+def test_a_flow_is_started_by_hand(server: Server) -> None:
+    run = server.run("runs", "start", "greet", "-p", "n=1", "-p", "who=you").strip()
+    (found,) = server.until(lambda: server.items("runs", "--flow", "greet", "--state", "completed"))
+    assert (found["id"], found["parameters"]) == (run, {"n": 1, "who": "you"})
+
+
+def test_the_servers_own_events_can_be_backtested(server: Server) -> None:
+    for _ in range(3):
+        server.run("emit", "service.error", "-r", "error/2", "-l", "service=search")
+    said = server.items("backtest", "definitions.yaml", "--since", "1h")
+    assert [one["labels"] for one in said if one["labels"]["service"] == "search"] == [{"service": "search"}]
+
+
+def test_an_automation_is_paused_and_resumed(server: Server) -> None:
+    assert server.run("automations", "pause", "three-errors") == "three-errors is paused\n"
+    assert [one["paused"] for one in server.items("automations")] == [True]
+    assert server.run("automations", "resume", "three-errors") == "three-errors is resumed\n"
+    assert [one["paused"] for one in server.items("automations")] == [False]
+
+
+def test_what_is_not_there_is_said_in_one_sentence(server: Server) -> None:
+    assert server.run("events", "show", "nowhere", status=1).startswith("tocsin: there is no event 'nowhere'")
+    assert server.run("automations", "pause", "nobody", status=1).startswith("tocsin: there is no automation 'nobody'")
+
+
+def test_events_are_followed_as_they_come_in(server: Server) -> None:
+    env = ENV | {"TOCSIN_URL": server.url}
+    arguments = [sys.executable, "-m", "tocsin", "events", "tail", "--event", "tail.*", "--json"]
+    with subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout is not None
+        readable: list[Any] = []
+        while not readable:  # a stream begins at the end of the log, so emit until it has begun
+            server.run("emit", "tail.wags", "-r", "dog")
+            readable, _, _ = select.select([tail.stdout], [], [], 0)
+        assert json.loads(tail.stdout.readline())["resource"] == {"id": "dog"}
+        tail.send_signal(signal.SIGINT)
+        assert tail.wait(PATIENCE_S) == 0
+
+
+def test_a_second_server_on_the_same_home_is_refused(server: Server) -> None:
+    assert "already serves" in refused(server.folder, "--port", "0")
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    (tmp_path / "definitions.yaml").write_text(DEFINITIONS)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert f"can not listen on 127.0.0.1:{port}" in refused(tmp_path, "--port", port)
+
+
+def test_wrong_definitions_are_listed_and_nothing_is_started(tmp_path: Path) -> None:
+    (tmp_path / "definitions.yaml").write_text("automations:\n  - name: a\n    trigger: {expect: x, wihtin: 1}\n")
+    assert "definitions.yaml:3:26: automations[a].trigger.wihtin: unknown key" in refused(tmp_path, "--port", "0")
+    assert not (tmp_path / "home").exists()
+
+
+def test_other_than_loopback_needs_a_token(tmp_path: Path) -> None:
+    (tmp_path / "definitions.yaml").write_text(DEFINITIONS)
+    assert "needs TOCSIN_TOKEN" in refused(tmp_path, "--host", "192.0.2.1")
+
+
+def test_a_token_is_asked_for_and_taken(tmp_path: Path) -> None:
+    with serving(tmp_path, TOCSIN_TOKEN="t0") as guarded:
+        assert "set TOCSIN_TOKEN to a token that it knows" in guarded.run("events", status=1)
+        assert "tocsin.definitions.changed" in guarded.run("events", token="t0")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_server_gracefully_and_it_starts_again(tmp_path: Path, number: signal.Signals) -> None:
+    with serving(tmp_path) as running:
+        running.run("emit", "service.error", "-r", "error/1", "-l", "service=cart", "--id", "kept")
+        running.process.send_signal(number)
+        assert running.process.wait(PATIENCE_S) == 0
+    assert "Traceback" not in (tmp_path / "server.log").read_text()
+    with serving(tmp_path) as again:
+        assert "kept" in again.run("events", "--event", "service.error")
