@@ -126,6 +126,18 @@ def test_a_body_that_is_neither_json_nor_text_is_refused(content_type: str, body
         receiver().receive(request(body, headers={"content-type": content_type}), SECRET)
 
 
+def test_a_body_that_is_nested_too_deeply_to_be_kept_is_refused() -> None:
+    """An event adds levels of its own around the body that the mapping puts into its payload."""
+    mapping = {"event": "'a'", "resource": {"id": "'b'"}}
+    refusals = []
+    for levels in range(150, 260):
+        with contextlib.suppress(InvalidEvent, NotJSON):
+            receiver(event=mapping).receive(request(b"[" * levels + b"]" * levels), SECRET)
+            continue
+        refusals.append(levels)
+    assert refusals == list(range(refusals[0], 260))
+
+
 def test_a_form_with_too_many_fields_is_refused() -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
     with pytest.raises(TooLarge, match="1000 fields"):

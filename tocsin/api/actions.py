@@ -16,6 +16,7 @@ router = APIRouter(prefix="/api/actions", tags=["actions"])
 @router.get("")
 async def list_actions(
     app: Running,
+    *,
     state: IntentState | None = None,
     automation: Text = None,
     type: Text = None,
@@ -31,13 +32,13 @@ async def list_actions(
 
 
 @router.get("/{action_id}")
-async def get_action(app: Running, action_id: str) -> Json:
+async def get_action(app: Running, *, action_id: str) -> Json:
     """Return one action with every attempt."""
     return Json(await app.read(intents.show, action_id))
 
 
 @router.post("/{action_id}/retry")
-async def retry_action(app: Running, action_id: str) -> Json:
+async def retry_action(app: Running, *, action_id: str) -> Json:
     """Attempt an action again, now, under the same idempotency key."""
 
     def unit(tx: Transaction) -> dict[str, object]:

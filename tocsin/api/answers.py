@@ -13,7 +13,7 @@ from tocsin.api.errors import body_of, headers_of, status_of
 from tocsin.errors import TocsinError
 
 
-async def answer(send: Send, status: int, content: Any, headers: Mapping[str, str] | None = None) -> None:
+async def answer(send: Send, status: int, content: Any, *, headers: Mapping[str, str] | None = None) -> None:
     """Send JSON."""
     body = to_json(content)
     raw = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
@@ -28,7 +28,7 @@ async def refuse(send: Send, error: TocsinError, *, close: bool = False) -> None
     headers = headers_of(error)
     if close:
         headers["connection"] = "close"
-    await answer(send, status_of(error), body_of(error), headers)
+    await answer(send, status_of(error), body_of(error), headers=headers)
 
 
 class Json(Response):

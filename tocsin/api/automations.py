@@ -19,7 +19,7 @@ Definition = Annotated[dict[str, Any], Body(description="An automation, as in YA
 
 
 @router.get("")
-async def list_automations(app: Running, limit: Limit = 50, cursor: Cursor = None) -> Json:
+async def list_automations(app: Running, *, limit: Limit = 50, cursor: Cursor = None) -> Json:
     """Return automations by name, in brief."""
     start = decode_cursor(cursor) if cursor is not None else 0
     known = await app.automations()
@@ -28,33 +28,33 @@ async def list_automations(app: Running, limit: Limit = 50, cursor: Cursor = Non
 
 
 @router.get("/{name}")
-async def get_automation(app: Running, name: str) -> Json:
+async def get_automation(app: Running, *, name: str) -> Json:
     """Return one automation with what it waits for: open windows, next deadlines; and its last firing."""
     return await _shown(app, name)
 
 
 @router.put("/{name}")
-async def put_automation(app: Running, name: str, definition: Definition) -> Json:
+async def put_automation(app: Running, *, name: str, definition: Definition) -> Json:
     """Create or replace an automation; it is active when this answers."""
     await app.definitions.put(KIND, name, definition)
     return await _shown(app, name)
 
 
 @router.delete("/{name}", status_code=204)
-async def delete_automation(app: Running, name: str) -> None:
+async def delete_automation(app: Running, *, name: str) -> None:
     """Remove an automation."""
     await app.definitions.delete(KIND, name)
 
 
 @router.post("/{name}/pause")
-async def pause_automation(app: Running, name: str) -> Json:
+async def pause_automation(app: Running, *, name: str) -> Json:
     """Pause an automation; it keeps its windows and gives no verdicts (law S4)."""
     await app.definitions.pause(KIND, name)
     return await _shown(app, name)
 
 
 @router.post("/{name}/resume")
-async def resume_automation(app: Running, name: str) -> Json:
+async def resume_automation(app: Running, *, name: str) -> Json:
     """Resume an automation; the pause is treated like an outage (law S4)."""
     await app.definitions.resume(KIND, name)
     return await _shown(app, name)

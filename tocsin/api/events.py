@@ -26,6 +26,7 @@ EXPLAINED_MAX = 1_000
 
 
 def _filter(
+    *,
     since: Since,
     until: Until,
     event: Annotated[str | None, Query(description="A name; `*` stands for one or more characters.")] = None,
@@ -39,14 +40,14 @@ Filter = Annotated[search.EventFilter, Depends(_filter)]
 
 
 @router.get("")
-async def list_events(app: Running, wanted: Filter, limit: Limit = 50, cursor: Cursor = None) -> Json:
+async def list_events(app: Running, *, wanted: Filter, limit: Limit = 50, cursor: Cursor = None) -> Json:
     """Return events, the newest first."""
     return paged(await app.read(search.page, wanted, limit=limit, cursor=cursor))
 
 
 @router.get("/count")
 async def count_events(
-    app: Running, wanted: Filter, by: Literal["event", "resource", "hour", "day"] | None = None
+    app: Running, *, wanted: Filter, by: Literal["event", "resource", "hour", "day"] | None = None
 ) -> Json:
     """Count events, all of them or by name, resource, hour or day."""
     counted = await app.read(search.count, wanted, by=by)
@@ -55,6 +56,7 @@ async def count_events(
 
 async def _resumed(
     app: Running,
+    *,
     last_event_id: Annotated[str | None, Header(description="Where a stream before this one ended.")] = None,
 ) -> int:
     """Return the place behind which a stream begins: by default the end of the log. Raises InvalidInput."""
@@ -76,6 +78,7 @@ async def _bell(request: Request) -> AsyncIterator[Bell]:
 @router.get("/stream", response_class=EventSourceResponse)
 async def stream_events(
     app: Running,
+    *,
     bell: Annotated[Bell, Depends(_bell)],
     after_seq: Annotated[int, Depends(_resumed)],
     event: Text = None,
@@ -92,15 +95,15 @@ Source = Annotated[str | None, Query(description="The source, if several use tha
 
 
 @router.get("/{event_id:path}/explain")
-async def explain_event(app: Running, event_id: Id, source: Source = None, automation: Text = None) -> Json:
+async def explain_event(app: Running, *, event_id: Id, source: Source = None, automation: Text = None) -> Json:
     """Say what an event was to each automation, and why it did, or did not, make it fire."""
     arrival = await _arrival(app, event_id, source)
     decisions = await app.read(log.decisions_of, arrival.seq)
-    return Json({"items": await asyncio.to_thread(_explained, app, arrival, decisions, automation), "next": None})
+    return Json({"items": await asyncio.to_thread(_explained, app, arrival, decisions, name=automation), "next": None})
 
 
 @router.get("/{event_id:path}")
-async def get_event(app: Running, event_id: Id, source: Source = None) -> Json:
+async def get_event(app: Running, *, event_id: Id, source: Source = None) -> Json:
     """Return one event."""
     return Json((await _arrival(app, event_id, source)).document())
 
@@ -112,7 +115,7 @@ async def _arrival(app: App, event_id: str, source: str | None) -> Arrival:
     return arrival
 
 
-def _explained(app: App, arrival: Arrival, decisions: list[Decision], name: str | None) -> list[dict[str, Any]]:
+def _explained(app: App, arrival: Arrival, decisions: list[Decision], *, name: str | None) -> list[dict[str, Any]]:
     """Explain an event to one automation, or to all; those that it touched come first, the others up to a bound."""
     touched = {decision.automation for decision in decisions}
     known = [one for one in app.definitions.document.automations if name in (None, one.name)]

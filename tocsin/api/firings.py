@@ -17,6 +17,7 @@ router = APIRouter(prefix="/api/firings", tags=["firings"])
 @router.get("")
 async def list_firings(
     app: Running,
+    *,
     since_us: Since,
     automation: Text = None,
     verdict: Verdict | None = None,
@@ -38,6 +39,6 @@ async def list_firings(
 
 
 @router.get("/{firing_id}")
-async def get_firing(app: Running, firing_id: str) -> Json:
+async def get_firing(app: Running, *, firing_id: str) -> Json:
     """Return one firing."""
     return found(await app.read(firings.find, firing_id), f"firing {firing_id!r}")

@@ -30,20 +30,20 @@ class Order(BaseModel):
 
 @router.get("")
 async def list_runs(
-    app: Running, flow: Text = None, queue: Text = None, state: Text = None, limit: Limit = 50, cursor: Cursor = None
+    app: Running, *, flow: Text = None, queue: Text = None, state: Text = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Json:
     """Return runs, the newest first."""
     return paged(await app.read(runs.page, flow=flow, queue=queue, state=state, limit=limit, cursor=cursor))
 
 
 @router.get("/{run_id}")
-async def get_run(app: Running, run_id: str) -> Json:
+async def get_run(app: Running, *, run_id: str) -> Json:
     """Return one run with its attempts."""
     return found(await app.read(runs.show, run_id), f"run {run_id!r}")
 
 
 @router.post("", status_code=202)
-async def start_run(app: Running, order: Order) -> Json:
+async def start_run(app: Running, *, order: Order) -> Json:
     """Let a flow run; the run waits in its queue."""
     flow = app.definitions.flow(order.flow)
     if flow is None:
@@ -63,7 +63,7 @@ async def start_run(app: Running, order: Order) -> Json:
 
 
 @router.post("/{run_id}/cancel")
-async def cancel_run(app: Running, run_id: str) -> Json:
+async def cancel_run(app: Running, *, run_id: str) -> Json:
     """End a run: one that waits does not start, one that runs is stopped."""
 
     def unit(tx: Transaction) -> Run:

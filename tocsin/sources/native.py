@@ -40,13 +40,14 @@ class NativeParser:
         Raises:
             NotJSON: the body is not JSON, is nested too deeply, or holds half a surrogate pair.
             TooLarge: the body, an event or their number exceeds its limit.
-            InvalidEvent: at least one event is wrong.
+            InvalidEvent: at least one event is wrong: its fields, a name that is the engine's own, a limit, or a
+                payload that holds what can not be kept.
         """
         self._check_size(body)
         body = body.removeprefix(_BOM)
         if body.lstrip()[:1] == b"[":
-            return self.admit(self._array(body), raw=body)
-        return self.admit([self._object(body)], raw=body)
+            return self._admit(self._array(body), raw=body)
+        return self._admit([self._object(body)], raw=body)
 
     def parse_lines(self, body: bytes) -> list[Event]:
         """Return the events of a body with one JSON object a line (NDJSON); empty lines do not count.
@@ -71,17 +72,10 @@ class NativeParser:
                     raise NotJSON(f"line {number}: {broken}") from None
         if problems:
             raise refused(problems)
-        return self.admit(events, raw=body)
+        return self._admit(events, raw=body)
 
-    def admit(self, events: list[Event], *, raw: bytes) -> list[Event]:
-        """Return the events when they may enter the log; `raw` is the JSON that they were read from.
-
-        Raises:
-            TooLarge: an event, or their number, exceeds its limit.
-            InvalidEvent: a name is the engine's own, a limit is exceeded, a payload holds what can not be kept.
-        """
-        if len(events) > self.limits.batch_events:
-            raise self._too_many(len(events))
+    def _admit(self, events: list[Event], *, raw: bytes) -> list[Event]:
+        """Return the events when they may enter the log; `raw` is the JSON that they were read from."""
         if len(raw) > self.limits.event_bytes:
             self._check_events(events)
         found = [
