@@ -132,13 +132,13 @@ class World:
     async def act(self, spec: Mapping[str, Any], call: Call | None = None) -> Details:
         """Perform one action through the table, a unit with no transaction."""
         action: Any = TypeAdapter(Action).validate_python(spec)
-        result = await HANDLERS[type(action)](action, call or self.call(), self.ports)
+        result = await HANDLERS[type(action)](action, call or self.call())
         return result(None) if callable(result) else result
 
     def call(self, **more: Any) -> Call:
         values: dict[str, Any] = {
             "key": "6b0b6ad6-35a5-5f4b-8f5e-1f7a0a0f7c11", "attempt": 1, "now_us": NOW, "firing": firing(),
-            "arrivals": {1: placed()}, "automation": lambda: AUTOMATION, "secrets": self.vault,
+            "arrivals": {1: placed()}, "automation": lambda: AUTOMATION, "ports": self.ports,
         }  # fmt: skip
         return Call(**values | more)
 

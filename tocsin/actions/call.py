@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tocsin.actions import context
-from tocsin.actions.ports import Cause, Details, Secrets
+from tocsin.actions.ports import Cause, Details, Ports
 from tocsin.schemas.action import is_template
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Firing
@@ -22,25 +22,27 @@ EXCERPT_CHARS = 500
 
 
 class Call:
-    """What a handler is told. It also collects the secrets that were looked up (`revealed`), which must not get into
-    any record, and for the record what templates had no value for, or failed at (`noted`).
+    """What a handler is told, and the ports that it works through.
+
+    It also collects the secrets that were looked up (`revealed`), which must not get into any record, and for the
+    record what templates had no value for, or failed at (`noted`).
     """
 
     def __init__(
         self, *, key: str, attempt: int, now_us: Micros, firing: Firing, arrivals: Mapping[int, Arrival],
-        automation: Callable[[], Mapping[str, Any] | None], secrets: Secrets,
+        automation: Callable[[], Mapping[str, Any] | None], ports: Ports,
     ) -> None:  # fmt: skip
         """Keep what the attempt is about; nothing is computed before it is asked for. `automation` looks it up."""
         self.key = key
         self.attempt = attempt
         self.now_us = now_us
         self.firing = firing
+        self.ports = ports
         self.revealed: set[str] = set()
         self._missing: dict[str, None] = {}
         self._failed: dict[str, None] = {}
         self._arrivals = arrivals
         self._look_up = automation
-        self._secrets = secrets
 
     @property
     def cause(self) -> Cause:
@@ -95,7 +97,7 @@ class Call:
         """
         if isinstance(value, str):
             return self.text(value)
-        secret = self._secrets.resolve(value)
+        secret = self.ports.secrets.resolve(value)
         self.revealed |= {secret, secret.removeprefix(value.prefix)}
         return secret
 

@@ -21,12 +21,12 @@ from tocsin.actions.own import (
     resume_queue,
     run_flow,
 )
-from tocsin.actions.ports import Details, Ports, Unit
+from tocsin.actions.ports import Details, Unit
 from tocsin.actions.server_log import write_log
 from tocsin.actions.webhook import call_webhook
 from tocsin.schemas import action
 
-Handler: TypeAlias = Callable[[Any, Call, Ports], Awaitable[Details | Unit]]
+Handler: TypeAlias = Callable[[Any, Call], Awaitable[Details | Unit]]
 
 HANDLERS: Mapping[type[action.ActionSpec], Handler] = MappingProxyType({
     action.CallWebhook: call_webhook,

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from tocsin.actions.call import Call, as_json
-from tocsin.actions.ports import Details, Ports, Request
+from tocsin.actions.ports import Details, Request
 from tocsin.actions.webhook import send
 from tocsin.errors import ActionFailed, NotFound
 from tocsin.schemas.action import SendNotification
@@ -40,15 +40,15 @@ class Notification:
     firings: tuple[Mapping[str, Any], ...] = ()
 
 
-Sender: TypeAlias = Callable[[Any, Notification, Call, Ports], Awaitable[Details]]
+Sender: TypeAlias = Callable[[Any, Notification, Call], Awaitable[Details]]
 
 
-async def send_notification(spec: SendNotification, call: Call, ports: Ports) -> Details:
+async def send_notification(spec: SendNotification, call: Call) -> Details:
     """Tell people through the channel."""
-    return await _send(spec.channel, _filled(spec, call), call, ports)
+    return await _send(spec.channel, _filled(spec, call), call)
 
 
-async def send_together(told: Sequence[tuple[SendNotification, Call]], ports: Ports) -> Details:
+async def send_together(told: Sequence[tuple[SendNotification, Call]]) -> Details:
     """Send several notifications of one channel as one (law S2), under the idempotency key of the first."""
     filled = [_filled(spec, call) for spec, call in told]
     lines = [f"- {' '.join(filter(None, [one.title, *one.body.split()]))}" for one in filled]
@@ -60,7 +60,7 @@ async def send_together(told: Sequence[tuple[SendNotification, Call]], ports: Po
         body="\n".join(lines),
         firings=tuple(firing for one in filled for firing in one.firings),
     )
-    details = await _send(first_spec.channel, together, first_call, ports)
+    details = await _send(first_spec.channel, together, first_call)
     return {**details, "together": len(filled)}
 
 
@@ -69,33 +69,33 @@ def _filled(spec: SendNotification, call: Call) -> Notification:
     return Notification(title=title, body=call.text(spec.body), firings=(call.body(),))
 
 
-async def _send(name: str, notification: Notification, call: Call, ports: Ports) -> Details:
-    channel = ports.channels.channel(name)
+async def _send(name: str, notification: Notification, call: Call) -> Details:
+    channel = call.ports.channels.channel(name)
     if channel is None:
         raise NotFound(f"there is no channel {name!r} any more")
-    details = await SENDERS[type(channel)](channel, notification, call, ports)
+    details = await SENDERS[type(channel)](channel, notification, call)
     return {"channel": channel.name, "type": channel.type, **details}
 
 
-async def to_log(channel: LogChannel, notification: Notification, call: Call, ports: Ports) -> Details:
+async def to_log(channel: LogChannel, notification: Notification, call: Call) -> Details:
     """Write the notification to the server's log, as one line; the level follows the automation's severity."""
     message = " - ".join(filter(None, [notification.title, " ".join(notification.body.splitlines())]))
     level = _LEVELS.get(call.facts()["automation"]["severity"], "info")
-    ports.log.write(level, message, {"channel": channel.name, "firing": call.firing.id})
+    call.ports.log.write(level, message, {"channel": channel.name, "firing": call.firing.id})
     return {}
 
 
-async def to_slack(channel: SlackChannel, notification: Notification, call: Call, ports: Ports) -> Details:
+async def to_slack(channel: SlackChannel, notification: Notification, call: Call) -> Details:
     """Post Slack's `text` message; what its markup would read as mentions and links is escaped."""
     title, body = (_slack(text) for text in (notification.title, notification.body))
-    return await _post(channel.url, {"text": f"*{title}*\n{body}" if body else f"*{title}*"}, call, ports)
+    return await _post(channel.url, {"text": f"*{title}*\n{body}" if body else f"*{title}*"}, call)
 
 
 def _slack(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-async def to_teams(channel: TeamsChannel, notification: Notification, call: Call, ports: Ports) -> Details:
+async def to_teams(channel: TeamsChannel, notification: Notification, call: Call) -> Details:
     """Post an Adaptive Card, as a Teams workflow takes it."""
     blocks = [
         {"type": "TextBlock", "text": notification.title, "weight": "bolder", "wrap": True},
@@ -104,19 +104,19 @@ async def to_teams(channel: TeamsChannel, notification: Notification, call: Call
     card = {"type": "AdaptiveCard", "version": "1.4", "body": blocks,
             "$schema": "http://adaptivecards.io/schemas/adaptive-card.json"}  # fmt: skip
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}
-    return await _post(channel.url, {"type": "message", "attachments": [attachment]}, call, ports)
+    return await _post(channel.url, {"type": "message", "attachments": [attachment]}, call)
 
 
-async def to_webhook(channel: WebhookChannel, notification: Notification, call: Call, ports: Ports) -> Details:
+async def to_webhook(channel: WebhookChannel, notification: Notification, call: Call) -> Details:
     """Post title, body and the firings as JSON."""
     message = {"title": notification.title, "body": notification.body, "firings": notification.firings}
     headers = dict(_JSON) | {name: call.reveal(value) for name, value in channel.headers.items()}
     url = channel.url if isinstance(channel.url, str) else call.reveal(channel.url)
     request = Request("POST", url, headers, as_json(message).encode(), trusted=True)
-    return await send(request, call, ports, secret=channel.secret)
+    return await send(request, call, secret=channel.secret)
 
 
-async def to_email(channel: EmailChannel, notification: Notification, call: Call, ports: Ports) -> Details:
+async def to_email(channel: EmailChannel, notification: Notification, call: Call) -> Details:
     """Send mail; its Message-ID is made of the idempotency key, so that mailboxes can drop a repeated one."""
     message = EmailMessage()
     try:
@@ -128,19 +128,19 @@ async def to_email(channel: EmailChannel, notification: Notification, call: Call
         raise ActionFailed(f"the mail can not be written: {error}", permanent=True) from None
     message.set_content(notification.body.encode(errors="replace").decode())
     password = None if channel.password is None else call.reveal(channel.password)
-    refused = await ports.mail.send(message, channel, password)
+    refused = await call.ports.mail.send(message, channel, password)
     return {"recipients": len(channel.to), "refused": refused}
 
 
-async def to_apprise(channel: AppriseChannel, notification: Notification, call: Call, ports: Ports) -> Details:
+async def to_apprise(channel: AppriseChannel, notification: Notification, call: Call) -> Details:
     """Hand the notification to Apprise."""
-    await ports.services.notify(call.reveal(channel.url), title=notification.title, body=notification.body)
+    await call.ports.services.notify(call.reveal(channel.url), title=notification.title, body=notification.body)
     return {}
 
 
-async def _post(url: SecretReference, message: Mapping[str, Any], call: Call, ports: Ports) -> Details:
+async def _post(url: SecretReference, message: Mapping[str, Any], call: Call) -> Details:
     request = Request("POST", call.reveal(url), _JSON, as_json(message).encode(), trusted=True)
-    return await send(request, call, ports)
+    return await send(request, call)
 
 
 SENDERS: Mapping[type, Sender] = MappingProxyType({

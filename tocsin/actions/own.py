@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from tocsin.actions.call import Call
-from tocsin.actions.ports import Ports, Unit
+from tocsin.actions.ports import Unit
 from tocsin.errors import ActionFailed
 from tocsin.schemas.action import (
     CancelRun,
@@ -19,38 +19,38 @@ from tocsin.schemas.action import (
 from tocsin.schemas.event import RESERVED, Event
 
 
-async def run_flow(spec: RunFlow, call: Call, ports: Ports) -> Unit:
+async def run_flow(spec: RunFlow, call: Call) -> Unit:
     """Start a run of a flow, whose id is the idempotency key: one effect starts one run."""
     parameters = call.plain(spec.parameters)
-    return ports.runs.start(spec.flow, run_id=call.key, parameters=parameters, cause=call.cause)
+    return call.ports.runs.start(spec.flow, run_id=call.key, parameters=parameters, cause=call.cause)
 
 
-async def cancel_run(spec: CancelRun, call: Call, ports: Ports) -> Unit:
+async def cancel_run(spec: CancelRun, call: Call) -> Unit:
     """Cancel a run of a flow."""
-    return ports.runs.cancel(call.text(spec.run), cause=call.cause)
+    return call.ports.runs.cancel(call.text(spec.run), cause=call.cause)
 
 
-async def pause_queue(spec: PauseQueue, call: Call, ports: Ports) -> Unit:
+async def pause_queue(spec: PauseQueue, call: Call) -> Unit:
     """Start no more runs from a queue."""
-    return ports.queues.pause(call.text(spec.queue), cause=call.cause)
+    return call.ports.queues.pause(call.text(spec.queue), cause=call.cause)
 
 
-async def resume_queue(spec: ResumeQueue, call: Call, ports: Ports) -> Unit:
+async def resume_queue(spec: ResumeQueue, call: Call) -> Unit:
     """Start runs from a paused queue again."""
-    return ports.queues.resume(call.text(spec.queue), cause=call.cause)
+    return call.ports.queues.resume(call.text(spec.queue), cause=call.cause)
 
 
-async def pause_automation(spec: PauseAutomation, call: Call, ports: Ports) -> Unit:
+async def pause_automation(spec: PauseAutomation, call: Call) -> Unit:
     """Pause an automation (law S4)."""
-    return ports.automations.pause(call.text(spec.automation), cause=call.cause)
+    return call.ports.automations.pause(call.text(spec.automation), cause=call.cause)
 
 
-async def resume_automation(spec: ResumeAutomation, call: Call, ports: Ports) -> Unit:
+async def resume_automation(spec: ResumeAutomation, call: Call) -> Unit:
     """Resume a paused automation (law S4)."""
-    return ports.automations.resume(call.text(spec.automation), cause=call.cause)
+    return call.ports.automations.resume(call.text(spec.automation), cause=call.cause)
 
 
-async def emit_event(spec: EmitEvent, call: Call, ports: Ports) -> Unit:
+async def emit_event(spec: EmitEvent, call: Call) -> Unit:
     """Emit an event with the chain that led to it (law F5); its id is the idempotency key."""
     name = call.text(spec.event)
     if name.startswith(RESERVED):
@@ -68,4 +68,4 @@ async def emit_event(spec: EmitEvent, call: Call, ports: Ports) -> Unit:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
         raise ActionFailed(f"the event came out wrong: {field}: {first['msg']}", permanent=True) from None
-    return ports.events.emit(event, chain=call.cause.chain)
+    return call.ports.events.emit(event, chain=call.cause.chain)

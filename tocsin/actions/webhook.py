@@ -6,6 +6,7 @@ Every attempt of one effect carries the same `Idempotency-Key`. Signatures follo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from standardwebhooks.webhooks import Webhook
 
 from tocsin.actions.call import Call, as_json
-from tocsin.actions.ports import Details, Ports, Request, Response
+from tocsin.actions.ports import Details, Request, Response
 from tocsin.actions.targets import host_is_written
 from tocsin.errors import ActionFailed
 from tocsin.schemas.action import CallWebhook
@@ -25,7 +26,7 @@ _WORTH_A_RETRY = frozenset({408, 425, 429})
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 
-async def call_webhook(spec: CallWebhook, call: Call, ports: Ports) -> Details:
+async def call_webhook(spec: CallWebhook, call: Call) -> Details:
     """Send the request; by default it carries the firing as JSON."""
     headers = {name: call.reveal(value) for name, value in spec.headers.items()}
     wanted = None if spec.body is None else call.value(spec.body)
@@ -44,10 +45,10 @@ async def call_webhook(spec: CallWebhook, call: Call, ports: Ports) -> Details:
         body=body,
         trusted=host_is_written(spec.url),
     )
-    return await send(request, call, ports, secret=spec.secret)
+    return await send(request, call, secret=spec.secret)
 
 
-async def send(request: Request, call: Call, ports: Ports, *, secret: SecretReference | None = None) -> Details:
+async def send(request: Request, call: Call, *, secret: SecretReference | None = None) -> Details:
     """Send a request under the call's idempotency key, signed when there is a secret; return what the record keeps.
 
     Raises:
@@ -58,24 +59,17 @@ async def send(request: Request, call: Call, ports: Ports, *, secret: SecretRefe
         headers |= _signature(call, request.body or b"", call.reveal(secret))
     if any(c in value for value in headers.values() for c in "\r\n\0"):
         raise ActionFailed("a header's value contains a line break: check what its template gives", permanent=True)
-    answer = await ports.http.request(
-        Request(method=request.method, url=request.url, headers=headers, body=request.body, trusted=request.trusted)
-    )
+    answer = await call.ports.http.request(replace(request, headers=headers))
     host = urlsplit(request.url).hostname
     excerpt = call.excerpt(answer.text)
     if 200 <= answer.status < 300:
         return {"host": host, "status": answer.status, "excerpt": excerpt}
-    raise _refusal(answer, call, f"{host} answered {_named(answer.status)}", excerpt)
-
-
-def _refusal(answer: Response, call: Call, what: str, excerpt: str) -> ActionFailed:
+    what = f"{host} answered {_named(answer.status)}"
     if 300 <= answer.status < 400:
-        there = urlsplit(answer.headers.get("location", "")).hostname
-        to = f" to {there}" if there else ""
-        return ActionFailed(f"{what}{to}: redirects are not followed, write the address itself", permanent=True)
+        raise ActionFailed(f"{what}: redirects are not followed, write the address that it leads to", permanent=True)
     retry = answer.status in _WORTH_A_RETRY or answer.status >= 500
     reason = f"{what}: {excerpt}" if excerpt else what
-    return ActionFailed(reason, permanent=not retry, retry_after_s=_retry_after_s(answer, call))
+    raise ActionFailed(reason, permanent=not retry, retry_after_s=_retry_after_s(answer, call))
 
 
 def _named(status: int) -> str:

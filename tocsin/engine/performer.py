@@ -92,14 +92,14 @@ class Performer:
         call = self._call(job, attempt=job.intent.attempts + 1)
         try:
             prepared = self._prepare(job.intent.spec)
-            if skipped := self._skipped(job, prepared, call, began_us):
+            if skipped := self._skipped(prepared, call, began_us=began_us):
                 return Done(skipped)
             async with _limit(prepared.spec.timeout):
-                result = await HANDLERS[type(prepared.spec)](prepared.spec, call, self._ports)
+                result = await HANDLERS[type(prepared.spec)](prepared.spec, call)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the outcome of its attempt
             return Done(self.failed(job, error, began_us=began_us, call=call))
         unit, details = (result, {}) if callable(result) else (None, result)
-        return Done(self._succeeded(job, {**details, **call.noted()}, call, began_us), unit)
+        return Done(self._succeeded(call, {**details, **call.noted()}, began_us=began_us), unit)
 
     async def perform_together(self, jobs: Sequence[Job], *, began_us: Micros) -> list[Attempt]:
         """Attempt the notifications of jobs that `gathers` puts together as one; if it fails, all of them have failed.
@@ -113,7 +113,7 @@ class Performer:
             try:
                 prepared = self._prepare(job.intent.spec)
                 assert isinstance(prepared.spec, SendNotification)
-                if skipped := self._skipped(job, prepared, call, began_us):
+                if skipped := self._skipped(prepared, call, began_us=began_us):
                     attempts.append(skipped)
                 else:
                     told.append((job, prepared.spec, call))
@@ -123,13 +123,14 @@ class Performer:
             return attempts
         try:
             async with _limit(max(spec.timeout for _, spec, _ in told)):
-                details = await send_together([(spec, call) for _, spec, call in told], self._ports)
+                details = await send_together([(spec, call) for _, spec, call in told])
         except Exception as error:  # noqa: BLE001 - as in `perform`
             revealed = told[0][2]
             failed = [self.failed(job, error, began_us=began_us, call=revealed) for job, _, _ in told]
             again_us = max(attempt.not_before_us for attempt in failed)
             return attempts + [replace(one, not_before_us=again_us) for one in failed]
-        return attempts + [self._succeeded(job, details, told[0][2], began_us) for job, _, _ in told]
+        details = scrub(details, told[0][2].revealed)
+        return attempts + [self._succeeded(call, details, began_us=began_us) for _, _, call in told]
 
     def failed(self, job: Job, error: Exception, *, began_us: Micros, call: Call | None = None) -> Attempt:
         """Return the attempt that failed with this error: to be tried again, or a dead letter."""
@@ -154,21 +155,21 @@ class Performer:
         outcome = AttemptOutcome.INTERRUPTED
         return Attempt(job.intent.id, IntentState.WAITING, outcome, began_us, now_us, detail, now_us)
 
-    def _skipped(self, job: Job, prepared: _Prepared, call: Call, began_us: Micros) -> Attempt | None:
+    def _skipped(self, prepared: _Prepared, call: Call, *, began_us: Micros) -> Attempt | None:
         condition = prepared.condition
         if condition is None or condition.holds(call.facts()):
             return None
         detail = {"skipped": f"the condition {condition.text!r} does not hold"}
-        return Attempt(job.intent.id, IntentState.SKIPPED, None, began_us, self._clock.now_us(), detail)
+        return Attempt(call.key, IntentState.SKIPPED, None, began_us, self._clock.now_us(), detail)
 
-    def _succeeded(self, job: Job, details: Details, call: Call, began_us: Micros) -> Attempt:
-        return Attempt(job.intent.id, IntentState.SUCCEEDED, AttemptOutcome.SUCCEEDED, began_us, self._clock.now_us(),
-                       scrub(details, call.revealed))  # fmt: skip
+    def _succeeded(self, call: Call, details: Details, *, began_us: Micros) -> Attempt:
+        ended_us, detail = self._clock.now_us(), scrub(details, call.revealed)
+        return Attempt(call.key, IntentState.SUCCEEDED, AttemptOutcome.SUCCEEDED, began_us, ended_us, detail)
 
     def _call(self, job: Job, *, attempt: int) -> Call:
         return Call(
             key=job.intent.id, attempt=attempt, now_us=self._clock.now_us(), firing=job.firing, arrivals=job.arrivals,
-            automation=partial(self._definition, job.firing.automation), secrets=self._ports.secrets,
+            automation=partial(self._definition, job.firing.automation), ports=self._ports,
         )  # fmt: skip
 
     def _retry(self, job: Job) -> Retry:

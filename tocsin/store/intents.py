@@ -267,9 +267,8 @@ def retry(tx: Transaction, intent: str) -> dict[str, Any]:
         NotFound: there is no such intent.
         IllegalTransition: it is running, or was performed, or its condition was false.
     """
-    _move(tx, intent, (IntentState.WAITING, IntentState.DEAD, IntentState.DISCARDED), {
-        "state": IntentState.WAITING, "attempts": 0, "not_before_us": tx.now_us, "ended_us": None, "result": None,
-    })  # fmt: skip
+    again = {"state": IntentState.WAITING, "attempts": 0, "not_before_us": tx.now_us, "ended_us": None, "result": None}
+    _move(tx, intent, again, allowed=(IntentState.WAITING, IntentState.DEAD, IntentState.DISCARDED))
     return show(tx.connection, intent)
 
 
@@ -280,13 +279,12 @@ def discard(tx: Transaction, intent: str, reason: str) -> dict[str, Any]:
         NotFound: there is no such intent.
         IllegalTransition: it is running, or has ended otherwise.
     """
-    _move(tx, intent, (IntentState.WAITING, IntentState.DEAD), {
-        "state": IntentState.DISCARDED, "ended_us": tx.now_us, "result": _json({"discarded": reason}),
-    })  # fmt: skip
+    over = {"state": IntentState.DISCARDED, "ended_us": tx.now_us, "result": _json({"discarded": reason})}
+    _move(tx, intent, over, allowed=(IntentState.WAITING, IntentState.DEAD))
     return show(tx.connection, intent)
 
 
-def _move(tx: Transaction, intent: str, allowed: tuple[IntentState, ...], values: dict[str, Any]) -> None:
+def _move(tx: Transaction, intent: str, values: dict[str, Any], *, allowed: tuple[IntentState, ...]) -> None:
     changed = update(intents).where(intents.c.id == intent, intents.c.state.in_(allowed)).values(values)
     if tx.connection.execute(changed).rowcount:
         return
