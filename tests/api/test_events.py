@@ -99,3 +99,14 @@ async def test_an_event_is_explained_to_one_automation(client: httpx.AsyncClient
     ]
     assert (await client.get(f"{address}?automation=other")).status_code == 404
     assert (await client.get("/api/events/other/explain")).status_code == 404
+
+
+async def test_the_deepest_payload_that_is_taken_can_be_read_again(client: httpx.AsyncClient) -> None:
+    for levels in range(260, 0, -1):
+        body = b'{"event": "deep", "id": "deep", "resource": {"id": "a"}, "payload": %s}'
+        answer = await client.post("/api/events", content=body % (b"[" * levels + b"]" * levels))
+        if answer.status_code == 202:
+            break
+    assert levels > 100
+    for address in ("/api/events", "/api/events/deep", "/api/events?q=deep"):
+        assert (await client.get(address)).status_code == 200
