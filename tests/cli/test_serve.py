@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -144,18 +145,26 @@ def test_what_is_not_there_is_said_in_one_sentence(server: Server) -> None:
     assert server.run("automations", "pause", "nobody", status=1).startswith("tocsin: there is no automation 'nobody'")
 
 
-def test_events_are_followed_as_they_come_in(server: Server) -> None:
-    env = ENV | {"TOCSIN_URL": server.url}
+@contextmanager
+def following(server: Server) -> Iterator[subprocess.Popen[str]]:
+    """`tocsin events tail`, when it has begun and seen an event."""
     arguments = [sys.executable, "-m", "tocsin", "events", "tail", "--event", "tail.*", "--json"]
-    with subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, text=True) as tail:
+    env = ENV | {"TOCSIN_URL": server.url}
+    with subprocess.Popen(arguments, env=env, stdout=PIPE, stderr=PIPE, text=True) as tail:
         assert tail.stdout is not None
         readable: list[Any] = []
         while not readable:  # a stream begins at the end of the log, so emit until it has begun
             server.run("emit", "tail.wags", "-r", "dog")
             readable, _, _ = select.select([tail.stdout], [], [], 0)
         assert json.loads(tail.stdout.readline())["resource"] == {"id": "dog"}
+        yield tail
+
+
+def test_events_are_followed_as_they_come_in_until_interrupted(server: Server) -> None:
+    with following(server) as tail:
         tail.send_signal(signal.SIGINT)
-        assert tail.wait(PATIENCE_S) == 0
+        tail.communicate(timeout=PATIENCE_S)
+        assert tail.returncode == 0
 
 
 def test_a_second_server_on_the_same_home_is_refused(server: Server) -> None:
@@ -186,6 +195,15 @@ def test_a_token_is_asked_for_and_taken(tmp_path: Path) -> None:
     with serving(tmp_path, TOCSIN_TOKEN="t0") as guarded:
         assert "set TOCSIN_TOKEN to a token that it knows" in guarded.run("events", status=1)
         assert "tocsin.definitions.changed" in guarded.run("events", token="t0")
+
+
+def test_a_server_that_stops_ends_the_streams_and_says_so(tmp_path: Path) -> None:
+    with serving(tmp_path) as running, following(running) as tail:
+        running.process.terminate()
+        assert running.process.wait(PATIENCE_S) == 0
+        _, complaint = tail.communicate(timeout=PATIENCE_S)
+        assert tail.returncode == 1
+        assert "has ended the stream" in complaint
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -103,10 +103,10 @@ def test_many_events_are_judged_in_batches_as_they_would_be_one_by_one() -> None
 
 def test_progress_is_told_after_each_batch() -> None:
     told: list[tuple[int, Micros]] = []
-    history = History([line(f"08:{n // 60:02}:{n % 60:02}") for n in range(600)], file="events.jsonl")
+    history = History([line(f"08:{n // 60:02}:{n % 60:02}") for n in range(2_500)], file="events.jsonl")
     automation = Automation.model_validate({"name": "a", "trigger": {"expect": "never"}})
     assert list(backtest([automation], history, Stretch(), progress=lambda *one: told.append(one))) == []
-    assert told == [(500, us("08:08:19")), (600, us("08:09:59"))]
+    assert told == [(2_000, us("08:33:19")), (2_500, us("08:41:39"))]
 
 
 def test_a_wrong_line_stops_the_backtest_where_it_stands() -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from tocsin.cli import options
-
-if TYPE_CHECKING:
-    from tocsin.cli.client import Client
+from tocsin.errors import Unavailable
 
 commands = typer.Typer()
 group = options.group("Events in the log, newest first.")
@@ -88,13 +85,13 @@ def show(
 
 @group.command()
 def tail(event: Name = None, resource: Resource = None, json: options.Json = False) -> None:
-    """Follow events as they come in, until interrupted."""
+    """Follow events as they come in, until interrupted; exit status 1 when the server ends that."""
     from tocsin.cli import output
     from tocsin.cli.client import Client
 
     with Client() as client:
         try:
-            for item in _live(client, event=event, resource=resource):
+            for item in client.stream("/api/events/stream", event=event, resource=resource):
                 if json:
                     output.json_line(item)
                 else:
@@ -102,10 +99,7 @@ def tail(event: Name = None, resource: Resource = None, json: options.Json = Fal
                 sys.stdout.flush()
         except KeyboardInterrupt:
             raise typer.Exit from None
-
-
-def _live(client: Client, **wanted: str | None) -> Iterator[dict[str, Any]]:
-    yield from client.stream("/api/events/stream", **wanted)
+        raise Unavailable(f"the server at {client.url} has ended the stream: follow it again when it is back")
 
 
 @commands.command()

@@ -18,9 +18,10 @@ from tocsin.clock import SystemClock
 from tocsin.schemas.moments import Micros
 
 T = TypeVar("T")
-PATIENCE_S = 8.0
+PATIENCE_S = 15.0
 """How long anything that has to happen may take."""
 
+_START_S = 30.0
 _PAUSE_S = 0.02
 _STOP_S = 10.0
 
@@ -135,7 +136,7 @@ def server(folder: Path, secrets: Mapping[str, str]) -> Iterator[Server]:
     log = folder / "server.log"
     with log.open("w") as errors:
         process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
-    killer = threading.Timer(PATIENCE_S, process.kill)
+    killer = threading.Timer(_START_S, process.kill)
     killer.start()
     try:
         assert process.stdout is not None

@@ -17,7 +17,7 @@ from tocsin.schemas.event import Arrival, Event, arrival
 from tocsin.schemas.moments import Micros, to_micros
 from tocsin.sources.problems import explained
 
-BATCH = 500
+BATCH = 2_000
 """How many arrivals are judged at once."""
 
 _COLUMN = re.compile(r" at line 1 column (\d+)$")
