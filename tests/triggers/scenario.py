@@ -21,9 +21,9 @@ NAME = "scenario"
 Row = tuple[str, str, tuple[tuple[str, str], ...], tuple[str, ...], str | None]
 
 
-def micros(text: str) -> Micros:
-    """Read a moment as scenarios write it."""
-    return to_micros(datetime.fromisoformat(text))
+def micros(moment: str | datetime) -> Micros:
+    """Read a moment as scenarios, or the model, write it."""
+    return to_micros(datetime.fromisoformat(moment) if isinstance(moment, str) else moment)
 
 
 def read_log(events: Iterable[dict[str, Any]]) -> list[Arrival]:
@@ -44,20 +44,22 @@ def armed(trigger: dict[str, Any], armed_us: Micros, **more: Any) -> Armed:
 def rows(firings: Iterable[Firing], arrivals: Iterable[Arrival]) -> list[Row]:
     """Return firings as scenarios compare them, in an order of their own."""
     ids = {one.seq: str(one.event.id) for one in arrivals}
-    return sorted(
+    found = (
         (str(iso(firing.at_us)), str(firing.verdict), tuple(sorted(firing.labels.items())),
          tuple(sorted(ids[seq] for seq in firing.events)), iso(firing.due_us))
         for firing in firings
     )  # fmt: skip
+    return sorted(found, key=repr)
 
 
-def expected(scenario: dict[str, Any]) -> list[Row]:
-    """Return a scenario's firings in the same form."""
-    return sorted(
+def comparable(firings: Iterable[dict[str, Any]]) -> list[Row]:
+    """Return firings that scenarios and the model write in the same form."""
+    found = (
         (str(iso(micros(firing["at"]))), firing["verdict"], tuple(sorted(firing["labels"].items())),
          tuple(sorted(firing["events"])), firing["due"] and iso(micros(firing["due"])))
-        for firing in scenario["expected"]
+        for firing in firings
     )  # fmt: skip
+    return sorted(found, key=repr)
 
 
 def judged(scenario: dict[str, Any]) -> list[Row]:

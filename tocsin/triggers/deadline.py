@@ -45,22 +45,34 @@ MISSES_MAX = 10_000
 class Allotted:
     """What a key's events add up to: those that count for each due time.
 
-    `start_us` is the due time that is judged first; all up to `settled_us` have had their verdicts.
+    `start_us` is the due time that is judged first; all up to `settled_us` have had their verdicts, and up to `cut_us`
+    it is not known any more what counted for them: nothing does from then on.
     """
 
-    __slots__ = ("counts", "settled_us", "start_us")
+    __slots__ = ("counts", "cut_us", "settled_us", "start_us")
 
     def __init__(self) -> None:
         self.start_us: Micros | None = None
         self.settled_us: Micros | None = None
+        self.cut_us: Micros | None = None
         self.counts: dict[Micros, list[Counted]] = {}
 
     def copy(self) -> Allotted:
         """Return an independent copy."""
         fold = Allotted()
-        fold.start_us, fold.settled_us = self.start_us, self.settled_us
+        fold.start_us, fold.settled_us, fold.cut_us = self.start_us, self.settled_us, self.cut_us
         fold.counts = {due_us: list(events) for due_us, events in self.counts.items()}
         return fold
+
+
+    def is_settled(self, due_us: Micros) -> bool:
+        """Return whether a due time has had its verdict."""
+        return self.settled_us is not None and due_us <= self.settled_us
+
+    def in_time(self, due_us: Micros) -> int:
+        """Return how many events count for a due time and, until its verdict, came in time: late ones give way (P7)."""
+        counted = self.counts.get(due_us, ())
+        return len(counted) if self.is_settled(due_us) else sum(event.time_us <= due_us for event in counted)
 
 
 class DeadlineState(State):
@@ -80,7 +92,8 @@ class DeadlineState(State):
 
     def fields(self) -> list[Any]:
         history = self.history
-        base = [history.base.start_us, history.base.settled_us, list(history.base.counts.items())]
+        fold = history.base
+        base = [fold.start_us, fold.settled_us, fold.cut_us, list(fold.counts.items())]
         return [self.misses, history.newest_us, base, history.entries]
 
 
@@ -117,11 +130,11 @@ class Deadline(Machine):
 
     def restore(self, state: State, fields: list[Any]) -> None:
         assert isinstance(state, DeadlineState)
-        misses, newest_us, (start_us, settled_us, counts), entries = fields
+        misses, newest_us, (start_us, settled_us, cut_us, counts), entries = fields
         state.misses = [(due_us, Verdict(verdict)) for due_us, verdict in misses]
         history = state.history
         history.newest_us = newest_us
-        history.base.start_us, history.base.settled_us = start_us, settled_us
+        history.base.start_us, history.base.settled_us, history.base.cut_us = start_us, settled_us, cut_us
         history.base.counts = {due_us: [Counted(*one) for one in events] for due_us, events in counts}
         history.entries = [seen_again(entry) for entry in entries]
         history.refold(self.step)
@@ -149,10 +162,12 @@ class Deadline(Machine):
 
     def _start(self, seen: Seen) -> Micros:
         """Return the first due time after an event on whose moment has not passed at its arrival (law D3)."""
-        return self.due.after(max(seen.time_us, seen.received_us - self.grace_us - 1))
+        return self.due.after(max(self.node.armed_us, seen.time_us, seen.received_us - self.grace_us - 1))
 
     def _is_judged(self, fold: Allotted, seen: Seen, due_us: Micros) -> bool:
         """Primed events are offered to due times up to T0 as well, so that they count for the right one (law O3)."""
+        if fold.cut_us is not None and due_us <= fold.cut_us:
+            return False
         return bool(seen.roles & PRIMED) or (fold.start_us is not None and due_us >= fold.start_us)
 
     def _late_for(self, fold: Allotted, seen: Seen) -> Micros | None:
@@ -160,16 +175,14 @@ class Deadline(Machine):
         over_us = due_us + self.grace_us
         if seen.time_us > over_us or not self._is_judged(fold, seen, due_us):
             return None
-        if fold.settled_us is not None and due_us <= fold.settled_us:
-            return None
-        if seen.roles & PRIMED and seen.received_us > over_us:
+        if fold.is_settled(due_us) or (seen.roles & PRIMED and seen.received_us > over_us):
             return None
         return due_us if len(fold.counts.get(due_us, ())) < self.threshold else None
 
     def _in_time_for(self, fold: Allotted, seen: Seen) -> Micros | None:
         due_us = self.due.after(seen.time_us - 1)
         while self.opens_at(due_us) < seen.time_us:
-            if self._is_judged(fold, seen, due_us) and len(fold.counts.get(due_us, ())) < self.threshold:
+            if self._is_judged(fold, seen, due_us) and fold.in_time(due_us) < self.threshold:
                 return due_us
             due_us = self.due.after(due_us)
         return None
@@ -233,7 +246,7 @@ class Deadline(Machine):
         counted = state.history.now.counts.get(due_us, ())
         if len(counted) < self.threshold:
             return None
-        return Outcome.LATE if max(counted).time_us > due_us else Outcome.MET
+        return Outcome.MET if state.history.now.in_time(due_us) >= self.threshold else Outcome.LATE
 
     def _settle(self, state: DeadlineState, until_us: Micros, ledger: Ledger) -> None:
         """Settle each due time whose moment has come, in order."""
@@ -252,7 +265,7 @@ class Deadline(Machine):
         history.entries = [entry._replace(roles=0) if entry.seq in seqs else entry for entry in history.entries]
         old_us = due_us - self.lateness_us - (self.window_us or 0)
         for fold in (history.base, history.now):
-            fold.start_us, fold.settled_us = history.now.start_us, due_us
+            fold.start_us, fold.settled_us, fold.cut_us = history.now.start_us, due_us, old_us
             fold.counts = {due: events for due, events in fold.counts.items() if due > old_us}
             if counted:
                 fold.counts[due_us] = list(counted)
@@ -312,3 +325,4 @@ class Deadline(Machine):
         counted = state.history.now.counts.get(due_us, ()) if due_us is not None else ()
         return {"waits for": self.what, "due": iso(due_us), "counted": len(counted), "of": self.threshold,
                 "missed": [iso(due) for due, _ in state.misses]}  # fmt: skip
+

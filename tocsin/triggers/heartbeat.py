@@ -72,6 +72,8 @@ class Heartbeat(Watch):
 
     def step(self, fold: Beats, seen: Seen) -> tuple[Outcome, str, tuple[object, ...]]:
         did: tuple[Outcome, str, tuple[object, ...]] = (Outcome.IGNORED, "changes nothing", ())
+        if fold.until_us is not None and not self.reopen:
+            return Outcome.IGNORED, "closed at {0:time}", (fold.until_us,)
         if seen.roles & EXPECT:
             did = self._beat(fold, seen)
         if seen.roles & UNTIL:
@@ -85,36 +87,37 @@ class Heartbeat(Watch):
             return Outcome.IGNORED, "closed up to {0:time}", (fold.until_us,)
         if fold.start_us is None:
             self._start(fold, time_us, seen.received_us)
-            fold.newest = [Counted(time_us, seen.seq)]
+            setter = fold.windows[-1].setter = Counted(time_us, seen.seq)
+            fold.newest, fold.windows[-1].counted = [setter], [setter]
             return Outcome.OPENED, "watched from now on, due {0:time}", (fold.due_us,)
         if time_us < fold.start_us:
             return Outcome.IGNORED, "from before the watch began at {0:time}", (fold.start_us,)
-        before = fold.newest
-        newest = [*before, Counted(time_us, seen.seq)]
-        newest.sort()
-        fold.newest = newest = newest[-self.threshold :]
+        event, before = Counted(time_us, seen.seq), fold.newest
+        newest = fold.newest = sorted([*before, event])[-self.threshold :]
         due_us = (newest[0].time_us if len(newest) == self.threshold else fold.start_us) + self.within_us
-        if due_us == fold.due_us:
-            return Outcome.COUNTED, "seen; due {0:time}", (due_us,)
-        self._move(fold, seen, due_us, before)
-        return Outcome.MOVED, "seen; due {0:time}", (due_us,)
+        if due_us != fold.due_us:
+            self._move(fold, seen, due_us)
+            return Outcome.MOVED, "seen; due {0:time}", (due_us,)
+        if fold.windows:
+            fold.windows[-1].counted = list(newest)
+        return Outcome.COUNTED, "seen; still due {0:time}", (due_us,)
 
-    def _move(self, fold: Beats, seen: Seen, due_us: Micros, before: list[Counted]) -> None:
-        """Set the next deadline: in the open window when the event is in time, else in a window of its own."""
-        time_us, window = seen.time_us, fold.windows[-1] if fold.windows else None
-        fold.due_us = due_us
-        if window is not None and time_us <= window.due_us:
-            window.opened_us, window.due_us, window.end_us = due_us - self.within_us, due_us, due_us
-            window.received_us = seen.received_us
-            return
-        if window is not None:
-            grace_us = window.due_us + self.grace_us
-            window.counted = [event for event in before if event.time_us <= grace_us]
-            if time_us <= grace_us:
+    def _move(self, fold: Beats, seen: Seen, due_us: Micros) -> None:
+        """End the open window, and open the next with the deadline that follows."""
+        time_us, end_us, fold.due_us = seen.time_us, fold.end_us, due_us
+        if fold.windows:
+            window = fold.windows[-1]
+            if time_us <= window.due_us:
+                window.outcome, window.end_us = Outcome.MET, time_us
+            elif time_us <= window.due_us + self.grace_us:
                 window.outcome = Outcome.LATE
                 window.counted.append(Counted(time_us, seen.seq))
-        if fold.end_us is None or time_us >= fold.end_us or due_us + self.grace_us > seen.received_us:
-            fold.windows.append(Window(due_us - self.within_us, due_us, seen.received_us, due_us, []))
+        elif end_us is not None and time_us < end_us and due_us + self.grace_us <= seen.received_us:
+            return
+        if end_us is None or due_us > end_us:
+            opened_us = due_us - self.within_us
+            setter = Counted(time_us, seen.seq)
+            fold.windows.append(Window(opened_us, due_us, seen.received_us, due_us, list(fold.newest), setter))
 
     def _start(self, fold: Beats, start_us: Micros, received_us: Micros) -> None:
         due_us = start_us + self.within_us
@@ -130,14 +133,14 @@ class Heartbeat(Watch):
         if fold.start_us is not None and fold.due_us - self.within_us <= time_us:
             fold.start_us, fold.newest = None, []
 
-    def events(self, fold: Beats, window: Window) -> list[Counted]:
-        if window.counted or window.due_us != fold.due_us:
-            return window.counted
-        return [event for event in fold.newest if event.time_us <= window.due_us + self.grace_us]
-
     def since(self, window: Window) -> str:
-        seen = f"counting from {clock(window.opened_us)}"
-        return f"every {span(self.within_us)}, {seen}"
+        seen = f"last seen {clock(window.counted[-1].time_us)}" if window.counted else "not seen"
+        return f"every {span(self.within_us)}, {seen} since {clock(window.opened_us)}"
+
+    def ended(self, state: WatchState, window: Window, ledger: Ledger, *, at_us: Micros) -> None:
+        """Say how a window ended; that an event moved the deadline in time was said when it arrived."""
+        if window.outcome is not Outcome.MET:
+            super().ended(state, window, ledger, at_us=at_us)
 
     def forget_at(self, state: WatchState) -> Micros | None:
         if state.alert is None or self.forget_after_us is None or tuple(state.labels.values()) in self.subjects:
@@ -152,7 +155,7 @@ class Heartbeat(Watch):
         if seen is not None and seen.roles & UNTIL and (not self.reopen or alert.opened_us <= seen.time_us):
             self.resolve(state, seen, at_us, ledger)
         elif windows and windows[-1].due_us + self.grace_us > at_us:
-            self.resolve(state, seen or state.history.now.newest[-1], at_us, ledger)
+            self.resolve(state, seen or windows[-1].setter, at_us, ledger)
 
     def describe(self, state: State) -> dict[str, Any]:
         assert isinstance(state, WatchState)

@@ -11,7 +11,7 @@ Ties: of equal times the earlier arrival stands in front (law O2).
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -54,10 +54,9 @@ class History(Generic[F]):
             entries.append(placed)
             return step(self.now, placed)
         self._shorten(lateness_us, step)
-        insort(entries, placed)
-        answer = self.refold(step, placed)
-        assert answer is not None
-        return answer
+        place = bisect_right(entries, placed)
+        entries.insert(place, placed)
+        return self.refold(step)[place]
 
     def commit(self, until_us: Micros, step: Callable[[F, Seen], T]) -> None:
         """Fold for good everything with a place up to `until_us`."""
@@ -87,12 +86,7 @@ class History(Generic[F]):
             done += 1
         del entries[:done]
 
-    def refold(self, step: Callable[[F, Seen], T], asked: Seen | None = None) -> T | None:
-        """Fold the present again from the base; return what the step of the entry `asked` returned."""
+    def refold(self, step: Callable[[F, Seen], T]) -> list[T]:
+        """Fold the present again from the base; return what each entry's step returned."""
         self.now = self.base.copy()
-        answer = None
-        for entry in self.entries:
-            did = step(self.now, entry)
-            if entry is asked:
-                answer = did
-        return answer
+        return [step(self.now, entry) for entry in self.entries]

@@ -60,28 +60,24 @@ class Cron:
     def after(self, moment_us: Micros) -> Micros:
         """Return the first time later than a moment."""
         known = self._around(moment_us)
-        while known[-1] <= moment_us:
-            known.append(self._next(known[-1]))
         return known[bisect_right(known, moment_us)]
 
     def before(self, moment_us: Micros) -> Micros:
         """Return the last time earlier than a moment."""
         known = self._around(moment_us)
-        while known[0] >= moment_us:
-            known.insert(0, self._previous(known[0]))
-        while known[-1] < moment_us:
-            known.append(self._next(known[-1]))
         return known[bisect_left(known, moment_us) - 1]
 
     def _around(self, moment_us: Micros) -> list[Micros]:
-        """Return neighbouring times from which a moment is not far."""
+        """Return times without a gap, the first of them earlier and the last of them later than a moment."""
         known = self._known
-        if known and len(known) < _REMEMBERED:
-            reach_us = _NEARBY * (known[-1] - known[0]) // len(known)
-            if known[0] - reach_us <= moment_us <= known[-1] + reach_us:
-                return known
-        self._known = [self._next(moment_us)]
-        return self._known
+        reach_us = _NEARBY * (known[-1] - known[0]) // len(known) if known else 0
+        if not known or len(known) > _REMEMBERED or not known[0] - reach_us <= moment_us <= known[-1] + reach_us:
+            known = self._known = [self._next(moment_us)]
+        while known[0] >= moment_us:
+            known.insert(0, self._previous(known[0]))
+        while known[-1] <= moment_us:
+            known.append(self._next(known[-1]))
+        return known
 
     def _next(self, moment_us: Micros) -> Micros:
         times = croniter(self._expression, self._local(moment_us))

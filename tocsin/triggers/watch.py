@@ -47,8 +47,9 @@ BEAT = 8
 class Window:
     """A time in which something has to happen. `end_us` is `due_us` unless it was met or closed before.
 
-    `opener` is the event that opened it (P1), `counted` are those that count for it; `beat` says that the opener was
-    a heartbeat. `outcome` is None while it is unmet.
+    `setter` is the event that set its deadline, and `listed` says that firings list it: it is the one that opened the
+    window (P1). `counted` are those that count for it; `beat` says that the opener was a heartbeat. `outcome` is None
+    while it is unmet.
     """
 
     opened_us: Micros
@@ -56,37 +57,38 @@ class Window:
     received_us: Micros
     end_us: Micros
     counted: list[Counted]
-    opener: Counted | None = None
+    setter: Counted | None = None
+    listed: bool = False
     beat: bool = False
     outcome: Outcome | None = None
 
     def copy(self) -> Window:
         """Return an independent copy."""
-        return Window(self.opened_us, self.due_us, self.received_us, self.end_us, list(self.counted), self.opener,
-                      self.beat, self.outcome)  # fmt: skip
+        return Window(self.opened_us, self.due_us, self.received_us, self.end_us, list(self.counted), self.setter,
+                      self.listed, self.beat, self.outcome)  # fmt: skip
 
     @property
     def events(self) -> list[Counted]:
         """What a firing about this window lists (law F3)."""
-        return [*([self.opener] if self.opener else ()), *self.counted]
+        return [self.setter, *self.counted] if self.listed and self.setter else self.counted
 
     def dump(self) -> list[Any]:
         """Return JSON values for `load`."""
-        return [self.opened_us, self.due_us, self.received_us, self.end_us, self.counted, self.opener, self.beat,
-                self.outcome]  # fmt: skip
+        return [self.opened_us, self.due_us, self.received_us, self.end_us, self.counted, self.setter,
+                self.listed, self.beat, self.outcome]  # fmt: skip
 
     @classmethod
     def load(cls, values: list[Any]) -> Window:
         """Return the window that was dumped."""
-        opened_us, due_us, received_us, end_us, counted, opener, beat, outcome = values
+        opened_us, due_us, received_us, end_us, counted, setter, listed, beat, outcome = values
         return cls(opened_us, due_us, received_us, end_us, [Counted(*one) for one in counted],
-                   Counted(*opener) if opener else None, beat, Outcome(outcome) if outcome else None)  # fmt: skip
+                   Counted(*setter) if setter else None, listed, beat, Outcome(outcome) if outcome else None)  # fmt: skip
 
 
 class Fold:
     """What a key's events add up to: its windows that are not settled, in order, and where settled time ends.
 
-    `until_us` is the newest `until` event under `reopen` (law P6): what is not later stays closed.
+    `until_us` is the time of the newest `until` event (law P6): what is not later stays closed.
     """
 
     __slots__ = ("end_us", "until_us", "windows")
@@ -176,10 +178,6 @@ class Watch(Machine):
         """Fold one event in; return what it did, as the outcome, sentence and arguments of a decision."""
 
     @abstractmethod
-    def events(self, fold: Any, window: Window) -> list[Counted]:
-        """Return what a firing about a window lists (law F3)."""
-
-    @abstractmethod
     def since(self, window: Window) -> str:
         """Return what was expected since when, as the middle of a sentence."""
 
@@ -199,13 +197,10 @@ class Watch(Machine):
         self._lapse(state, seen.received_us - 1, ledger)
         if seen.roles & (EXPECT | AFTER) == EXPECT | AFTER:
             seen = seen._replace(roles=seen.roles | BEAT)
-        shuts = seen.roles & UNTIL and not self.reopen
-        if not shuts or seen.roles & EXPECT:
-            folded = seen._replace(roles=seen.roles & (EXPECT | BEAT)) if shuts else seen
-            outcome, says, args = state.history.add(folded, self.lateness_us, self.step)
-            self.note(state, ledger, outcome, says, *args, at_us=seen.received_us, seq=seen.seq)
-            self._finish(state, seen.received_us, ledger)
-        if shuts:
+        outcome, says, args = state.history.add(seen, self.lateness_us, self.step)
+        self.note(state, ledger, outcome, says, *args, at_us=seen.received_us, seq=seen.seq)
+        self._finish(state, seen.received_us, ledger)
+        if seen.roles & UNTIL and not self.reopen:
             self._shut(state, seen, ledger)
         if state.alert is not None:
             self._review(state, seen.received_us, seen, ledger)
@@ -219,18 +214,17 @@ class Watch(Machine):
             del now.windows[0]
             base.end_us = window.end_us
             now.end_us = max(now.end_us or window.end_us, window.end_us)
-            self._ended(state, window, ledger, at_us=at_us)
+            self.ended(state, window, ledger, at_us=at_us)
 
     def _shut(self, state: WatchState, seen: Seen, ledger: Ledger) -> None:
         """Close the key for good (law P6): only what was met late still has its verdict to come."""
         now = state.history.now
         for window in [window for window in now.windows if window.outcome is not Outcome.LATE]:
             window.outcome = window.outcome or Outcome.CLOSED
-            self._ended(state, window, ledger, at_us=seen.received_us)
+            self.ended(state, window, ledger, at_us=seen.received_us)
         now.windows = [window for window in now.windows if window.outcome is Outcome.LATE]
         state.history.base, state.history.entries = now.copy(), []
         state.closed = True
-        self.note(state, ledger, Outcome.CLOSED, "closed for good", at_us=seen.received_us, seq=seen.seq)
 
     # Moments
 
@@ -300,19 +294,20 @@ class Watch(Machine):
             del fold.windows[:count]
             fold.end_us = end_us if fold.end_us is None else max(fold.end_us, end_us)
         counted = {event.seq for window in settled for event in window.counted}
-        openers = {window.opener.seq for window in settled if window.opener}
+        openers = {window.setter.seq for window in settled if window.setter}
         for place, entry in enumerate(history.entries):
             used = (EXPECT if entry.seq in counted else 0) | (AFTER if entry.seq in openers else 0)
             if used and self.exclusive:
                 history.entries[place] = entry._replace(roles=entry.roles & ~used)
         for window in settled:
             if window.outcome in (Outcome.MET, Outcome.CLOSED):
-                self._ended(state, window, ledger, at_us=at_us)
+                self.ended(state, window, ledger, at_us=at_us)
 
     exclusive = True
     """Whether an event counts for one window only (law P1)."""
 
-    def _ended(self, state: WatchState, window: Window, ledger: Ledger, *, at_us: Micros) -> None:
+    def ended(self, state: WatchState, window: Window, ledger: Ledger, *, at_us: Micros) -> None:
+        """Say how a window ended that has no verdict."""
         assert window.outcome is not None
         self.note(state, ledger, window.outcome, "window of {0:time} ended {1:time}, due {2:time}",
                   window.opened_us, window.end_us, window.due_us, at_us=at_us)  # fmt: skip
@@ -320,7 +315,7 @@ class Watch(Machine):
     # Verdicts
 
     def _verdict(self, state: WatchState, window: Window, at_us: Micros, ledger: Ledger) -> None:
-        events = self.events(state.history.now, window)
+        events = window.events
         sentence = f"expected {self.what}{labelled(state.labels)} {self.since(window)}, due {clock(window.due_us)}"
         if window.outcome is Outcome.LATE:
             self._late(state, window, ledger, Said(Verdict.LATE, at_us, f"{sentence}; it came late, at "
@@ -394,7 +389,7 @@ class Watch(Machine):
         now = state.history.now
         for window in now.windows:
             window.outcome = Outcome.MET if window.outcome is Outcome.MET else Outcome.CLOSED
-            self._ended(state, window, ledger, at_us=at_us)
+            self.ended(state, window, ledger, at_us=at_us)
         now.windows = []
 
     def restore(self, state: State, fields: list[Any]) -> None:

@@ -5,11 +5,12 @@ An arrival is folded in three parts, in this order; each is one method below:
 
   expect   counts for the earliest unmet window that it can meet: up to its deadline in time, up to the end of its grace
            late. The N-th one meets it; met in time, the window ends at the time of that event, else at its deadline.
-  until    (under `reopen`) closes what nobody met of the windows that opened up to its time.
+  until    closes what nobody met of the windows that opened up to its time; without `reopen`, nothing that stands
+           behind it counts for anything.
   after    opens a window, unless its time is before the end of the last one. The end of an unmet window is its
            deadline; so at the deadline itself the next one opens, while the old one awaits its verdict.
 
-A heartbeat is both expect and after: it counts first, and does not open while the window it counted for is open.
+A heartbeat is both expect and after (P2): it counts first, so it opens the next window if it met the one that was open.
 
 Rule 1: what opens, meets and closes a window of P1 and P2 is in this file.
 Rule 2: this file does not know when verdicts are given; `watch` does.
@@ -39,9 +40,11 @@ class Windows(Watch):
 
     def step(self, fold: Fold, seen: Seen) -> tuple[Outcome, str, tuple[object, ...]]:
         roles = seen.roles
+        if fold.until_us is not None and not self.reopen:
+            return Outcome.IGNORED, "closed at {0:time}", (fold.until_us,)
         counted = self._expect(fold, seen) if roles & EXPECT else None
         closed = self._until(fold, seen.time_us) if roles & UNTIL else None
-        opened = self._after(fold, seen, counted) if roles & AFTER else None
+        opened = self._after(fold, seen) if roles & AFTER else None
         if opened is not None:
             says = "opened until {0:time}" if counted is None else "counted {1} of {2}; opened until {0:time}"
             return Outcome.OPENED, says, (opened.due_us, len(counted.counted) if counted else 0, self.threshold)
@@ -56,14 +59,27 @@ class Windows(Watch):
     def _expect(self, fold: Fold, seen: Seen) -> Window | None:
         time_us = seen.time_us
         for window in fold.windows:
-            if window.outcome is None and window.opened_us <= time_us <= window.due_us + self.grace_us:
-                window.counted.append(Counted(time_us, seen.seq))
-                if len(window.counted) >= self.threshold:
-                    late = time_us > window.due_us
-                    window.outcome = Outcome.LATE if late else Outcome.MET
-                    window.end_us = window.due_us if late else time_us
+            in_time = window.opened_us <= time_us <= window.due_us
+            if in_time and window.outcome in (None, Outcome.LATE):
+                self._count(window, Counted(time_us, seen.seq))
+                return window
+            if window.outcome is None and window.due_us < time_us <= window.due_us + self.grace_us:
+                self._count(window, Counted(time_us, seen.seq))
                 return window
         return None
+
+    def _count(self, window: Window, event: Counted) -> None:
+        """Count an event. One in time that came after late ones, out of reach of law O4, takes their verdict back."""
+        window.counted.append(event)
+        if len(window.counted) < self.threshold:
+            return
+        if event.time_us <= window.due_us and self._in_time(window) >= self.threshold:
+            window.outcome, window.end_us = Outcome.MET, event.time_us
+        else:
+            window.outcome = Outcome.LATE
+
+    def _in_time(self, window: Window) -> int:
+        return sum(event.time_us <= window.due_us for event in window.counted)
 
     def _until(self, fold: Fold, time_us: Micros) -> int:
         fold.until_us = time_us if fold.until_us is None else max(fold.until_us, time_us)
@@ -72,23 +88,18 @@ class Windows(Watch):
             window.outcome, window.end_us = Outcome.CLOSED, min(window.due_us, time_us)
         return len(shut)
 
-    def _after(self, fold: Fold, seen: Seen, counted: Window | None) -> Window | None:
+    def _after(self, fold: Fold, seen: Seen) -> Window | None:
         time_us = seen.time_us
         end_us = fold.windows[-1].end_us if fold.windows else fold.end_us
         if end_us is not None and time_us < end_us:
             return None
         if fold.until_us is not None and time_us <= fold.until_us:
             return None
-        if counted is not None and counted.outcome is None and time_us <= counted.due_us:
-            return None
         due_us = time_us + self.within_us
-        window = Window(time_us, due_us, seen.received_us, due_us, [], Counted(time_us, seen.seq))
+        window = Window(time_us, due_us, seen.received_us, due_us, [], Counted(time_us, seen.seq), listed=True)
         window.beat = bool(seen.roles & BEAT)
         fold.windows.append(window)
         return window
-
-    def events(self, fold: Fold, window: Window) -> list[Counted]:
-        return window.events
 
     def since(self, window: Window) -> str:
         count = f", {len(window.counted)} of {self.threshold} came" if self.threshold > 1 else ""
@@ -107,7 +118,7 @@ class Windows(Watch):
         elif windows and not windows[-1].beat:
             state.alert = None
         elif windows and windows[-1].due_us + self.grace_us > at_us:
-            self.resolve(state, seen or windows[-1].opener, at_us, ledger)
+            self.resolve(state, seen or windows[-1].setter, at_us, ledger)
 
     def _ends(self, alert: Alert, seen: Seen) -> bool:
         if seen.roles & UNTIL and (not self.reopen or alert.opened_us <= seen.time_us):
