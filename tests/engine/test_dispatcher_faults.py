@@ -21,6 +21,7 @@ from tocsin.engine.http import HttpClient
 from tocsin.errors import Unavailable
 from tocsin.schemas.moments import MINUTE
 from tocsin.store import intents
+from tocsin.store.writer import Transaction
 
 RETRY = {"attempts": 4, "delay": "1s", "max_delay": "1s"}
 
@@ -198,3 +199,33 @@ async def test_an_intent_whose_firing_is_gone_ends_as_a_dead_letter(desk: Desk, 
         await desk.ended(one)
     assert desk.show(one)["result"] == {"error": "the firing that this action answers to is no longer kept"}
     assert sink.seen == []
+
+
+async def test_an_outcome_that_can_not_be_stored_keeps_no_other_waiting(
+    desk: Desk, sink: Sink, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, poison = intents.record, set[str]()
+
+    def refuse(tx: Transaction, done: Any, **more: Any) -> None:
+        if any(attempt.intent in poison for attempt in done):
+            raise Unavailable("this can not be written", retry_after_s=0.001)
+        record(tx, done, **more)
+
+    monkeypatch.setattr(intents, "record", refuse)
+    sick, *well = [(await desk.order(hook(sink.url), number=n))[0] for n in range(20)]
+    poison.add(sick)
+    async with desk.dispatcher(http=client):
+        await desk.ended(*well)
+        assert desk.state(sick) == "running"
+        poison.clear()
+        await desk.ended(sick)
+    assert Counter(key for key, _ in sink.seen) == Counter([sick, *well])
+
+
+async def test_whatever_bytes_a_target_answers_can_be_stored(desk: Desk, client: HttpClient) -> None:
+    answer = b"HTTP/1.1 200 OK\r\n\r\n\x00\xed\xa0\x80\xff\xfe \xf0\x9f\x94\x94"
+    async with raw(answer) as port, desk.dispatcher(http=client) as dispatcher:
+        (one,) = await desk.order(hook(f"http://127.0.0.1:{port}"), to=dispatcher)
+        await dispatcher.settled()
+    assert desk.show(one)["result"]["excerpt"].startswith("\0")
+    assert desk.state(one) == "succeeded"

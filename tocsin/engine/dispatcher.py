@@ -34,6 +34,7 @@ from tocsin.store.writer import Transaction, Writer
 
 log = logging.getLogger(__name__)
 
+_STUMBLED_S = 5.0  # the wait after an error that nobody expected
 _SCARCE = 4  # room is scarce when less than this part of the capacity is free
 _PUT_OFF_S = (0.05, 30.0)  # the least and the most that an intent is put off when its lane is full
 
@@ -134,6 +135,9 @@ class Dispatcher:
                 wait_s = await self._claim()
             except (Unavailable, Overloaded) as error:
                 wait_s = error.retry_after_s
+            except Exception:
+                log.exception("actions can not be claimed")
+                wait_s = _STUMBLED_S
             if wait_s > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
@@ -269,8 +273,8 @@ class Dispatcher:
             await asyncio.sleep(LEASE_US / SECOND / 3)
             try:
                 await self.tend()
-            except (Unavailable, Overloaded) as error:
-                log.warning("the leases of %d actions are not renewed: %s", len(self._held), error)
+            except Exception:
+                log.exception("the leases of %d actions are not renewed", len(self._held))
 
     async def tend(self) -> None:
         """Renew the leases of what is held, and take back what others lost."""

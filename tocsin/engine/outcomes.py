@@ -58,6 +58,7 @@ class Outcomes:
         self._recorded = recorded
         self._waiting: list[Outcome] = []
         self._put_off: dict[str, Micros] = {}
+        self._most = _BATCH
         self._some = asyncio.Event()
         self._none = asyncio.Event()
         self._none.set()
@@ -80,13 +81,13 @@ class Outcomes:
         """Store batches until cancelled."""
         while True:
             await self._some.wait()
-            batch, later = self._waiting[:_BATCH], dict(self._put_off)
+            batch, later = self._waiting[: self._most], dict(self._put_off)
             try:
                 await self._writer.run(partial(self._write, batch, later))
-            except (Unavailable, Overloaded) as error:
-                log.warning("%d outcomes of actions are not stored yet: %s", len(self._waiting), error)
-                await asyncio.sleep(error.retry_after_s)
+            except Exception as error:  # noqa: BLE001 - nothing may end this loop: what is held would stay held
+                await self._try_again(error)
                 continue
+            self._most = min(_BATCH, self._most * 2)
             del self._waiting[: len(batch)]
             self._put_off = {intent: at_us for intent, at_us in self._put_off.items() if intent not in later}
             again = bool(later) or any(outcome.attempt.state is IntentState.WAITING for outcome in batch)
@@ -94,6 +95,15 @@ class Outcomes:
             if not self._waiting and not self._put_off:
                 self._some.clear()
                 self._none.set()
+
+    async def _try_again(self, error: Exception) -> None:
+        """Wait; then fewer at once and the first one last, so that one that can not be stored holds up no other."""
+        expected = isinstance(error, Unavailable | Overloaded)
+        log.warning("%d outcomes of actions are not stored yet: %s", len(self._waiting), error,
+                    exc_info=None if expected else error)  # fmt: skip
+        self._most = max(1, self._most // 2)
+        self._waiting = self._waiting[1:] + self._waiting[:1]
+        await asyncio.sleep(error.retry_after_s if isinstance(error, Unavailable | Overloaded) else 1.0)
 
     async def settled(self) -> None:
         """Wait until everything that was put is durable."""
