@@ -38,7 +38,7 @@ from tocsin.flows.ports import QueuePort, RunPort
 from tocsin.flows.worker import Catalog, Worker
 from tocsin.schemas.moments import SECOND, Micros, duration_us
 from tocsin.settings import Settings
-from tocsin.store import log, schema
+from tocsin.store import log, schema, uptime
 from tocsin.store.checkpoint import Checkpointer
 from tocsin.store.database import Database
 from tocsin.store.files import read_definitions
@@ -145,7 +145,7 @@ async def running(
         database = Database(settings.database_url())
         stack.callback(database.close)
         await asyncio.to_thread(schema.prepare, database)
-        _, floor_us = await asyncio.to_thread(database.read, log.newest)
+        floor_us = await asyncio.to_thread(database.read, uptime.newest_moment)
         writer = Writer(database, clock, floor_us=floor_us)
         writer.start()
         stack.push_async_callback(asyncio.to_thread, writer.close)

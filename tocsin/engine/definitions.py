@@ -16,6 +16,7 @@ from tocsin.actions.ports import Cause, Details, Unit
 from tocsin.engine.own_events import definitions_changed
 from tocsin.errors import Conflict, NotFound
 from tocsin.schemas.automation import Automation
+from tocsin.schemas.case import Case
 from tocsin.schemas.channel import AnyChannel
 from tocsin.schemas.document import SECTIONS, Definition, Document, parse_definition
 from tocsin.schemas.flow import Flow, Queue
@@ -133,9 +134,7 @@ class Definitions:
             Conflict: a name belongs to a definition that came over the API.
         """
         wanted = {(kind, spec.name): spec for kind in _STORED for spec in getattr(document, _SECTION_OF[kind])}
-        changes = await self._writer.run(partial(self._replace_all, "file", wanted))
-        self.document = self.document.model_copy(update={"tests": document.tests})
-        return changes
+        return await self._writer.run(partial(self._replace_all, wanted, document.tests))
 
     async def put(self, kind: str, name: str, data: Any) -> Changes:
         """Put one definition into force, given as JSON data.
@@ -185,10 +184,12 @@ class Definitions:
 
     # In the writer's thread
 
-    def _replace_all(self, origin: Origin, wanted: Mapping[tuple[str, str], Definition], tx: Transaction) -> Changes:
+    def _replace_all(self, wanted: Mapping[tuple[str, str], Definition], tests: list[Case], tx: Transaction) -> Changes:
         present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection)}
-        removed = [key for key, one in present.items() if one.origin == origin and key not in wanted]
-        return self._apply(tx, origin, wanted, removed=removed, present=present)
+        removed = [key for key, one in present.items() if one.origin == "file" and key not in wanted]
+        changes = self._apply(tx, "file", wanted, removed=removed, present=present)
+        tx.after_commit(lambda: self._take_tests(tests))
+        return changes
 
     def _put(self, spec: Definition, kind: str, tx: Transaction) -> Changes:
         present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection, names=[spec.name])}
@@ -231,9 +232,13 @@ class Definitions:
                 changes.restarted.append(f"{kind}/{name}")
             entries.append(Entry.of(kind, spec, origin, text))
             new.append(Version(kind, name, origin, text, place.seq, *armed, place.received_us))
-            _note_enabled(tx, kind, before, spec, place)
+            if isinstance(spec, Automation):
+                _note_enabled(tx, name, was=_enabled(before), now=spec.enabled, place=place)
         if not changes:
             return changes
+        for kind, name in removed:  # or else it would begin disabled when it comes again
+            if kind == "automation":
+                _note_enabled(tx, name, was=_enabled(present[kind, name]), now=True, place=place)
         definitions.end(tx.connection, [*removed, *((one.kind, one.name) for one in new)], seq=place.seq)
         definitions.add(tx.connection, new)
         log.append(tx, [definitions_changed(_brief(changes))])
@@ -255,6 +260,9 @@ class Definitions:
             _SECTION_OF[kind]: [entry.spec for entry in found.values()] for kind, found in entries.items()
         }
         self.document = Document.model_construct(None, **sections, tests=self.document.tests)
+
+    def _take_tests(self, tests: list[Case]) -> None:
+        self.document = self.document.model_copy(update={"tests": tests})
 
     def _entry(self, kind: str, name: str) -> Definition | None:
         found = self._entries[kind].get(name)
@@ -289,15 +297,16 @@ def _same_windows(kind: str, before: str, spec: Definition) -> bool:
     return fingerprint(old.trigger) == fingerprint(spec.trigger)  # type: ignore[union-attr]
 
 
-def _note_enabled(tx: Transaction, kind: str, before: Version | None, spec: Definition, place: Place) -> None:
+def _enabled(version: Version | None) -> bool:
+    """Return whether an automation is enabled; what is not there is not disabled either."""
+    return version is None or json.loads(version.document).get("enabled", True)
+
+
+def _note_enabled(tx: Transaction, name: str, *, was: bool, now: bool, place: Place) -> None:
     """Let `enabled: false` be a pause of its own kind: windows are kept, and the time is like an outage (law S4)."""
-    if kind != "automation":
-        return
-    was = before is None or json.loads(before.document).get("enabled", True)
-    now = cast("Automation", spec).enabled
     if was != now:
         change = definitions.resume if now else definitions.pause
-        change(tx.connection, kind="enabled", name=spec.name, seq=place.seq, now_us=place.received_us)
+        change(tx.connection, kind="enabled", name=name, seq=place.seq, now_us=place.received_us)
 
 
 def _brief(changes: Changes) -> dict[str, Any]:

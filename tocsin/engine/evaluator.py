@@ -25,7 +25,7 @@ from tocsin.engine.in_force import InForce, drive_with
 from tocsin.engine.ledger import Ledger
 from tocsin.engine.own_events import DEFINITIONS_CHANGED
 from tocsin.engine.verdicts import Verdicts, note
-from tocsin.errors import JudgeFailed, Overloaded, Unavailable
+from tocsin.errors import JudgeFailed, Overloaded, TocsinError, Unavailable
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.moments import SECOND, Micros
 from tocsin.store import log, states
@@ -36,6 +36,7 @@ from tocsin.triggers.judge import Judgement, State
 _LOG = logging.getLogger(__name__)
 
 BATCH_EVENTS = 500
+BATCH_FAILING = 16  # every failure judges the batch again: where there are more than so many, batches are short
 BATCH_DUE = 5_000
 HANDED_OVER_MAX = 20_000  # events kept in memory for the next steps; beyond, the log is read
 CACHED_STATES = 100_000
@@ -50,6 +51,10 @@ class Progress:
     judged_us: Micros
     behind: bool
     next_us: Micros | None
+
+
+class _Shorter(Exception):
+    """So much of the batch fails that a shorter one is to be judged."""
 
 
 class Evaluator:
@@ -70,11 +75,12 @@ class Evaluator:
         self._next_us: Micros | None = None
         self._handed: deque[Fresh] = deque()
         self._handed_events = 0
+        self._newest_seq = 0
+        self._batch = BATCH_EVENTS
         self._queued = False
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._caught_up = asyncio.Event()
         self.progress: Progress | None = None
         self.judged = 0
 
@@ -109,34 +115,39 @@ class Evaluator:
         future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._stepped, done.exception()))
 
     async def settled(self) -> None:
-        """Wait until everything that is in the log, and due by now, was judged."""
-        self._caught_up.clear()
-        self.nudge()
-        await self._caught_up.wait()
+        """Wait until everything that is in the log, and due by now, was judged.
+
+        Raises:
+            Unavailable: the store can not write now.
+        """
+        while not self._closing:
+            await self._writer.run(self._step)
+            if self._plan():
+                return
 
     # In the event loop
 
     def _stepped(self, error: BaseException | None) -> None:
         self._queued = False
-        if error is not None:
-            _LOG.error("judging failed, it is tried again: %s", error, exc_info=error)
-            self._look_in(LOOK_S)
+        if error is None:
+            self._plan()
             return
-        self._plan()
+        trace = None if isinstance(error, TocsinError) else error
+        _LOG.error("judging failed, it is tried again: %s", error, exc_info=trace)
+        self._look_in(LOOK_S)
 
-    def _plan(self) -> None:
+    def _plan(self) -> bool:
+        """Have the next step made when there is something to do; return whether all that was there is judged."""
         progress = self.progress
-        if progress is None:
-            return
-        if progress.behind or (self._handed and self._handed[-1].arrivals[-1].seq > progress.seq):
+        if progress is None or progress.behind or self._newest_seq > progress.seq:
             self.nudge()
-            return
-        self._caught_up.set()
+            return False
         wait_s = LOOK_S
         if progress.next_us is not None:
             # One microsecond later the moment itself is in the past, and may be judged (rule 2).
             wait_s = min(wait_s, (progress.next_us + 1 - self._clock.now_us()) / SECOND)
         self._look_in(max(wait_s, 0.001))
+        return True
 
     def _look_in(self, wait_s: float) -> None:
         if self._timer is not None:
@@ -150,6 +161,7 @@ class Evaluator:
         for part in fresh:
             self._handed.append(part)
             self._handed_events += len(part.arrivals)
+        self._newest_seq = fresh[-1].arrivals[-1].seq
         while self._handed_events > HANDED_OVER_MAX:
             self._handed_events -= len(self._handed.popleft().arrivals)
         self._loop.call_soon_threadsafe(self.nudge)
@@ -167,14 +179,27 @@ class Evaluator:
         arrivals, behind = self._arrivals(tx, cursor.seq)
         until_us = arrivals[-1].received_us - 1 if behind else tx.now_us - 1
         due: list[str] = []
-        if self._next_us is not None and self._next_us <= until_us:
+        looked = self._next_us is not None and self._next_us <= until_us
+        if looked:
             due, complete_us = states.due(tx.connection, self._shard, until_us=until_us, limit=BATCH_DUE)
             if complete_us < until_us:
                 until_us, behind = complete_us, True
                 arrivals = [arrival for arrival in arrivals if arrival.received_us <= until_us]
         if arrivals or due:
-            cursor = self._judge(tx, cursor, arrivals, until_us=until_us, due=due)
-        self.progress = Progress(cursor.seq, max(cursor.judged_us, until_us), behind, self._next_us)
+            try:
+                cursor = self._judge(tx, cursor, arrivals, until_us=until_us, due=due)
+            except _Shorter:  # before anything was stored
+                self._batch = BATCH_FAILING
+                self._step(tx)
+                return
+        if looked:  # also when nothing was due: a state that was called later would else be looked for at once, always
+            self._next_us = states.next_wake(tx.connection, self._shard)
+        progress = Progress(cursor.seq, max(cursor.judged_us, until_us), behind, self._next_us)
+        tx.after_commit(partial(self._advance, progress, len(arrivals)))
+
+    def _advance(self, progress: Progress, events: int) -> None:
+        self.progress = progress
+        self.judged += events
 
     def _begin(self, tx: Transaction) -> Cursor:
         self._cursor = cursor = states.cursor_of(tx.connection, self._shard)
@@ -187,15 +212,17 @@ class Evaluator:
         self._cache.clear()
 
     def _arrivals(self, tx: Transaction, after_seq: int) -> tuple[list[Arrival], bool]:
-        """Return the next arrivals, up to a change of definitions, and whether more wait behind them."""
+        """Return the next arrivals, up to a change of definitions, and whether something may wait behind them.
+
+        Behind a change there always does: what is due after it is judged by what is in force then.
+        """
         head_seq, _ = log.newest(tx.connection)
         if head_seq == after_seq:
             return [], False
-        found = self._from_memory(tx, after_seq) or log.after(tx.connection, after_seq, limit=BATCH_EVENTS)
+        found = self._from_memory(tx, after_seq) or log.after(tx.connection, after_seq, limit=self._batch)
         for place, arrival in enumerate(found):
             if arrival.event.event == DEFINITIONS_CHANGED:
-                found = found[: place + 1]
-                break
+                return found[: place + 1], True
         return found, found[-1].seq < head_seq
 
     def _from_memory(self, tx: Transaction, after_seq: int) -> list[Arrival]:
@@ -210,9 +237,9 @@ class Evaluator:
             if part.after_seq <= place:
                 found += [one for one in part.arrivals if one.seq > place] if part.after_seq < place else part.arrivals
                 place = found[-1].seq
-            if part.after_seq > place or len(found) >= BATCH_EVENTS:
+            if part.after_seq > place or len(found) >= self._batch:
                 break
-        return found[:BATCH_EVENTS]
+        return found[: self._batch]
 
     def _judge(
         self, tx: Transaction, cursor: Cursor, arrivals: Sequence[Arrival], *, until_us: Micros, due: Sequence[str]
@@ -220,43 +247,57 @@ class Evaluator:
         judgement, failures = self._judged(tx, arrivals, until_us=until_us, due=due)
         after = Cursor(self._shard, arrivals[-1].seq if arrivals else cursor.seq, until_us, cursor.epoch)
         earliest_us = self._in_force.save(tx, judgement.changed, self._ledger.outages)
+        broken = [failure.state_key for failure in failures if failure.seq is None and failure.state_key is not None]
+        if broken:
+            self._in_force.set_aside(tx, broken, self._ledger.outages)
+        if left := set(due).difference(judgement.changed, broken):
+            states.let_sleep(tx.connection, left)
         self._verdicts.store(tx, judgement, failures, arrivals, automations=self._in_force.automations)
         states.move_cursor(tx.connection, cursor, after)
         self._remember(judgement)
-        switched = False
-        if arrivals and arrivals[-1].event.event == DEFINITIONS_CHANGED:
-            closed = self._in_force.switch(tx, after_seq=cursor.seq, to_seq=after.seq, outages=self._ledger.outages)
-            if switched := closed is not None:
-                self._cache.clear()
-                note(tx, closed)
-        if due or switched:
-            self._next_us = states.next_wake(tx.connection, self._shard)
-        elif earliest_us is not None and (self._next_us is None or earliest_us < self._next_us):
+        if earliest_us is not None and (self._next_us is None or earliest_us < self._next_us):
             self._next_us = earliest_us
+        if arrivals and arrivals[-1].event.event == DEFINITIONS_CHANGED:
+            self._switch(tx, cursor, after, at_us=arrivals[-1].received_us)
         self._cursor = after
-        tx.after_commit(partial(self._count, len(arrivals)))
         return after
 
-    def _count(self, events: int) -> None:
-        self.judged += events
+    def _switch(self, tx: Transaction, before: Cursor, after: Cursor, *, at_us: Micros) -> None:
+        closed = self._in_force.switch(
+            tx, after_seq=before.seq, to_seq=after.seq, at_us=at_us, outages=self._ledger.outages
+        )
+        if closed is not None:
+            self._cache.clear()
+            note(tx, closed)
+            self._next_us = states.next_wake(tx.connection, self._shard)
 
     def _judged(
         self, tx: Transaction, arrivals: Sequence[Arrival], *, until_us: Micros, due: Sequence[str]
     ) -> tuple[Judgement, list[JudgeFailed]]:
-        """Judge; what an automation can not judge is set aside for it, and the batch judged again (law S5)."""
+        """Judge; what an automation can not judge is set aside for it, and the batch judged again (law S5).
+
+        Raises:
+            _Shorter: too much of the batch fails.
+        """
         failures: dict[tuple[str, int | str], JudgeFailed] = {}
         while True:
             asked = self._in_force.judge.run(
                 arrivals, until_us=until_us, due=due, outages=self._ledger.outages, excluded=failures.keys()
             )
             try:
-                return drive_with(asked, self._cache, self._in_force.judge, tx), list(failures.values())
+                judgement = drive_with(asked, self._cache, self._in_force.judge, tx)
             except JudgeFailed as failure:
                 self._cache.clear()
+                if len(failures) >= BATCH_FAILING and len(arrivals) > BATCH_FAILING:
+                    raise _Shorter from failure
                 what = failure.seq if failure.seq is not None else failure.state_key
                 if what is None or (failure.automation, what) in failures:
                     raise
                 failures[failure.automation, what] = failure
+            else:
+                if not failures:
+                    self._batch = BATCH_EVENTS
+                return judgement, list(failures.values())
 
     def _remember(self, judgement: Judgement) -> None:
         if len(self._cache) > CACHED_STATES:

@@ -7,7 +7,6 @@ fires does not depend on when, or by how many processes, the log is read (laws O
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -21,8 +20,6 @@ from tocsin.store.definitions import Pause, Version
 from tocsin.store.writer import Transaction
 from tocsin.triggers.judge import Armed, Judge, Judgement, State, automation_of
 from tocsin.triggers.machine import Outage, Outages
-
-_LOG = logging.getLogger(__name__)
 
 KIND = "automation"
 Asking: TypeAlias = Generator[frozenset[str], Mapping[str, State | None], Judgement]
@@ -65,12 +62,13 @@ class InForce:
         )
 
     def switch(
-        self, tx: Transaction, *, after_seq: int, to_seq: int, outages: Sequence[Outage]
+        self, tx: Transaction, *, after_seq: int, to_seq: int, at_us: Micros, outages: Sequence[Outage]
     ) -> list[Decision] | None:
         """Put into force what the log's entries in (after_seq, to_seq] have changed; None when that is nothing.
 
-        What keeps its windows has its wake-ups set anew, what does not is closed and armed from T0 on, and deadlines
-        are primed (laws O3, S4). Returned are the decisions about windows that were closed.
+        `at_us` is when the last of them was received. What keeps its windows has its wake-ups set anew, what does not
+        is closed and armed from T0 on, and deadlines are primed (laws O3, S4). Returned are the decisions about windows
+        that were closed.
         """
         changed = definitions.changed_names(tx.connection, KIND, after_seq=after_seq, to_seq=to_seq)
         if not changed:
@@ -93,9 +91,9 @@ class InForce:
         for name in sorted(changed):
             old, new = before.get(name), after.get(name)
             if old is not None and new is not None and old.armed.armed_seq == new.armed.armed_seq:
-                self._keep(tx, new, outages)
+                self._keep(tx, new, outages, anew=old.version != new.version)
             else:
-                decisions += self._close(tx, name, judge_before) if old is not None else []
+                decisions += self._close(tx, name, judge_before, at_us=at_us) if old is not None else []
                 if new is not None:
                     self._begin(tx, new, outages)
         return decisions
@@ -122,6 +120,13 @@ class InForce:
         found = states.waking(tx.connection, self._shard, after_us=outage.start_us, before_us=outage.settled_us)
         self.save(tx, self._decoded(found), outages)
 
+    def set_aside(self, tx: Transaction, keys: Sequence[str], outages: Sequence[Outage]) -> None:
+        """Drop states that the judge can not read or call (law S5); what is watched from T0 on is so from now on."""
+        states.remove(tx.connection, keys)
+        for name in {automation_of(key) for key in keys} & self.automations.keys():
+            armed = self.judge.arm(name, from_us=tx.now_us)
+            self.save(tx, {key: armed[key] for key in keys if key in armed}, outages)
+
     def _look_us(
         self, key: str, automation: str, state: State, shared: Outages, outages: Sequence[Outage]
     ) -> Micros | None:
@@ -133,17 +138,22 @@ class InForce:
             shared = Outages((*outages, *live.armed.outages))
         return spot.machine.moved(shared, state.wake_us)
 
-    def _keep(self, tx: Transaction, live: Live, outages: Sequence[Outage]) -> None:
-        """Carry an automation's windows over into a new version of it (law S4)."""
-        kept = self._decoded(states.of_automation(tx.connection, live.spec.name))
+    def _keep(self, tx: Transaction, live: Live, outages: Sequence[Outage], *, anew: bool) -> None:
+        """Carry an automation's windows over into a version of it, or into or out of a pause (law S4).
+
+        A version that is `anew` may list new subjects, who are watched from its beginning on.
+        """
+        stored = states.of_automation(tx.connection, live.spec.name)
+        kept = self._decoded(stored)
         for key, state in kept.items():
             if state is not None:
                 self.judge.refresh(key, state)
-        for key, state in self.judge.arm(live.spec.name, from_us=live.version.created_us).items():
-            kept.setdefault(key, state)
+        if anew:
+            armed = self.judge.arm(live.spec.name, from_us=live.version.created_us)
+            kept |= {key: state for key, state in armed.items() if key not in stored}
         self.save(tx, kept, outages)
 
-    def _close(self, tx: Transaction, name: str, judge: Judge) -> list[Decision]:
+    def _close(self, tx: Transaction, name: str, judge: Judge, *, at_us: Micros) -> list[Decision]:
         """End what is open of an automation that is removed, or begins anew (law S4)."""
         firings.close_all(tx.connection, name)
         known: dict[str, State] = {}
@@ -153,7 +163,7 @@ class InForce:
                 if (state := judge.decode(key, blob)) is not None:
                     known[key] = state
         states.remove(tx.connection, blobs)
-        return judge.close(known, at_us=tx.now_us).decisions
+        return judge.close(known, at_us=at_us).decisions
 
     def _begin(self, tx: Transaction, live: Live, outages: Sequence[Outage]) -> None:
         """Arm an automation at its T0, and prime its deadlines (law O3)."""
@@ -162,14 +172,14 @@ class InForce:
         self._prime(tx, live, armed, outages)
 
     def _decoded(self, blobs: Mapping[str, bytes]) -> dict[str, State | None]:
-        """Return stored states; what no longer belongs to a node, or can not be read, is to be deleted."""
+        """Return stored states; what no longer belongs to a node is to be deleted.
+
+        What can not be read is left out, and stays for the evaluator to set aside when it comes to it (law S5).
+        """
         found: dict[str, State | None] = {}
         for key, blob in blobs.items():
-            try:
+            with contextlib.suppress(JudgeFailed):
                 found[key] = self.judge.decode(key, blob)
-            except JudgeFailed as error:
-                _LOG.error("a state of %r is dropped: %s", error.automation, error)
-                found[key] = None
         return found
 
     def _prime(self, tx: Transaction, live: Live, kept: dict[str, State | None], outages: Sequence[Outage]) -> None:

@@ -39,7 +39,6 @@ def failed(automation: str, *, what: str, reason: str) -> Draft:
         event="tocsin.automation.failed",
         resource={"id": f"automation/{automation}"},
         payload=payload,
-        id=f"{automation}/{what}"[:255],
         source=OWN_SOURCE,
     )
     return Draft(event)

@@ -123,7 +123,7 @@ class Recorder:
         error = done.exception()
         if error is not None and not isinstance(error, TocsinError) and len(gathering.requests) > 1:
             for request in gathering.requests:  # one of them may be the culprit: each is appended by itself
-                self._send(_Gathering([request], len(request.drafts), closed=True))
+                self._send_alone(request)
             return
         for request in gathering.requests:
             if request.answer.done():
@@ -132,3 +132,10 @@ class Recorder:
                 request.answer.set_exception(error)
             elif request.receipt is not None:
                 request.answer.set_result(request.receipt)
+
+    def _send_alone(self, request: _Request) -> None:
+        try:
+            self._send(_Gathering([request], len(request.drafts), closed=True))
+        except TocsinError as error:
+            if not request.answer.done():
+                request.answer.set_exception(error)

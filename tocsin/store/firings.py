@@ -16,6 +16,8 @@ from tocsin.schemas.moments import Micros, iso
 from tocsin.store.page import Page, decode_cursor, page_of
 from tocsin.store.tables import decisions, firings
 
+_IN = 500  # the most values in one IN list
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -32,7 +34,10 @@ def add(
     """Store firings and close those that they resolve; return the ids that were not known yet (law F1)."""
     if not judged:
         return set()
-    known = set(connection.execute(_KNOWN, {"ids": [one.firing.id for one in judged]}).scalars())
+    ids = [one.firing.id for one in judged]
+    known: set[str] = set()
+    for start in range(0, len(ids), _IN):
+        known.update(connection.execute(_KNOWN, {"ids": ids[start : start + _IN]}).scalars())
     new = [one for one in judged if one.firing.id not in known]
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     rows = [_row(one, events, decided_us) for one in new]

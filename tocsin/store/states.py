@@ -114,6 +114,11 @@ def remove(connection: Connection, keys: Iterable[str]) -> None:
         connection.execute(_REMOVE, rows)
 
 
+def let_sleep(connection: Connection, keys: Iterable[str]) -> None:
+    """Have states not called again until they are saved anew."""
+    connection.execute(_LET_SLEEP, [{"key": key} for key in keys])
+
+
 def cursor_of(connection: Connection, shard: int) -> Cursor:
     """Return how far a shard is."""
     row = connection.execute(select(shards).where(shards.c.shard == shard)).one()
@@ -126,7 +131,8 @@ def move_cursor(connection: Connection, before: Cursor, after: Cursor) -> None:
     Raises:
         Conflict: another process has moved it; the transaction must not be committed.
     """
-    values = {"at": before.seq, "owned": before.epoch, "of": before.shard, "to": after.seq, "to_us": after.judged_us}
+    was = {"at": before.seq, "at_us": before.judged_us, "owned": before.epoch, "of": before.shard}
+    values = was | {"to": after.seq, "to_us": after.judged_us}
     if connection.execute(_MOVE, values).rowcount != 1:
         raise Conflict(f"shard {before.shard} is judged by another process")
 
@@ -140,8 +146,14 @@ _DUE = (
 )
 _NEXT = select(func.min(states.c.wake_us)).where(states.c.shard == bindparam("shard"))
 _REMOVE = delete(states).where(states.c.state_key == bindparam("key"))
+_LET_SLEEP = update(states).where(states.c.state_key == bindparam("key")).values(wake_us=None)
 _MOVE = (
     update(shards)
-    .where(shards.c.shard == bindparam("of"), shards.c.cursor == bindparam("at"), shards.c.epoch == bindparam("owned"))
+    .where(
+        shards.c.shard == bindparam("of"),
+        shards.c.cursor == bindparam("at"),
+        shards.c.judged_us == bindparam("at_us"),
+        shards.c.epoch == bindparam("owned"),
+    )
     .values(cursor=bindparam("to"), judged_us=bindparam("to_us"))
 )

@@ -137,48 +137,61 @@ class Writer:
     def _commit_group(self, group: list[_Task[Any]]) -> None:
         fresh: list[Fresh] = []
         try:
-            self._attempt(group, fresh)
-        except DBAPIError as error:
+            transaction = self._connect().begin()
+        except Exception as error:  # noqa: BLE001 - no unit has run: none of them is the culprit
+            self._refuse(group, error)
+            return
+        try:
+            with transaction:
+                self._run_units(group, transaction.connection, fresh)
+        except Exception as error:  # noqa: BLE001 - whatever it is, this thread goes on
             self._undo(group)
-            if len(group) > 1:  # one of them may be the culprit: each gets a transaction of its own
-                for task in group:
-                    self._commit_group([task])
+            if len(group) == 1:
+                self._refuse(group, error)
                 return
-            group[0].error = unavailable(error)
-            log.warning("%s", group[0].error)
+            for task in group:  # one of them may be the culprit: each gets a transaction of its own
+                self._commit_group([task])
+            return
         self.commits += 1
         self._answer(group, fresh)
 
-    def _attempt(self, group: list[_Task[Any]], fresh: list[Fresh]) -> None:
+    def _run_units(self, group: list[_Task[Any]], connection: Connection, fresh: list[Fresh]) -> None:
         """Run the group in one transaction. Raises DBAPIError when the transaction as a whole is lost."""
-        connection = self._connect()
-        with connection.begin():
-            for number, task in enumerate(group):
-                alone = len(group) == 1
-                if not alone:
-                    connection.exec_driver_sql(f"SAVEPOINT unit_{number}")
-                known = len(fresh)
-                task.tx = Transaction(connection, self._now_us(), fresh)
-                try:
-                    task.result = task.unit(task.tx)
-                except DBAPIError:
-                    raise
-                except Exception as error:  # noqa: BLE001 - its own fault: undone alone, told to who asked
-                    task.error = error
-                    del fresh[known:]
-                    if alone:
-                        connection.rollback()
-                        return
+        alone = len(group) == 1
+        for number, task in enumerate(group):
+            if not alone:
+                connection.exec_driver_sql(f"SAVEPOINT unit_{number}")
+            known = len(fresh)
+            task.tx = tx = Transaction(connection, self._now_us(), fresh)
+            try:
+                task.result = task.unit(tx)
+            except DBAPIError:
+                raise
+            except Exception as error:  # noqa: BLE001 - its own fault: undone alone, told to who asked
+                del fresh[known:]
+                if alone:
+                    connection.rollback()
+                else:
                     connection.exec_driver_sql(f"ROLLBACK TO unit_{number}")
-                if not alone:
-                    connection.exec_driver_sql(f"RELEASE unit_{number}")
+                task.error, task.tx = error, None
+                self._call(tx.rolled_back)
+            if not alone:
+                connection.exec_driver_sql(f"RELEASE unit_{number}")
 
     def _undo(self, group: list[_Task[Any]]) -> None:
+        self._disconnect()
         for task in group:
-            if task.tx is not None and task.error is None:
+            if task.tx is not None:
                 self._call(task.tx.rolled_back)
             task.tx = task.result = task.error = None
+
+    def _refuse(self, group: list[_Task[Any]], error: Exception) -> None:
         self._disconnect()
+        refusal = unavailable(error) if isinstance(error, DBAPIError) else error
+        log.warning("%d units of work were not stored: %s", len(group), refusal)
+        for task in group:
+            task.error = refusal
+        self._answer(group, [])
 
     def _answer(self, group: list[_Task[Any]], fresh: list[Fresh]) -> None:
         if fresh:
@@ -186,7 +199,7 @@ class Writer:
                 self._call([lambda listener=listener: listener(fresh)])  # type: ignore[misc]
         for task in group:
             if task.tx is not None:
-                self._call(task.tx.committed if task.error is None else task.tx.rolled_back)
+                self._call(task.tx.committed)
             if not task.future.set_running_or_notify_cancel():
                 continue
             if task.error is None:
