@@ -1,7 +1,7 @@
 """Lanes: one bounded waiting list for each target, so that a sick one delays only itself.
 
-A lane that would be through in a second takes what comes. A slower one may hold half as much as there is room free, and
-gives back what it has beyond when room becomes scarce: stuck lanes share what there is, and leave some for the others.
+A lane that would be through in five seconds takes what comes. A slower one may hold half as much as there is room free,
+and gives back what it has beyond when room becomes scarce: stuck lanes share what there is and leave some for others.
 
 Source: dynamic queue length thresholds, Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998.
 """
@@ -18,7 +18,7 @@ from tocsin.clock import Clock
 
 T = TypeVar("T")
 
-_QUICK_S = 1.0
+_QUICK_S = 5.0
 _WEIGHT = 0.2  # of the newest duration in the moving average
 
 
