@@ -15,8 +15,6 @@ from pathlib import Path
 from random import Random
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection
-
 from tocsin.actions.ports import Ports
 from tocsin.clock import Clock, SystemClock
 from tocsin.engine import standing
@@ -40,7 +38,7 @@ from tocsin.schemas.moments import SECOND, Micros, duration_us
 from tocsin.settings import Settings
 from tocsin.store import log, schema, uptime
 from tocsin.store.checkpoint import Checkpointer
-from tocsin.store.database import Database
+from tocsin.store.database import Connection, Database
 from tocsin.store.files import read_definitions
 from tocsin.store.writer import Writer
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection
-
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.evaluator import Evaluator
 from tocsin.errors import JudgeFailed
 from tocsin.store import definitions, firings, states
+from tocsin.store.database import Connection
 
 KEYS_MAX = 100
 """The most keys that are shown of one automation."""

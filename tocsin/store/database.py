@@ -12,6 +12,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from tocsin.errors import TocsinError, Unavailable
 
+__all__ = ["Connection", "Database", "unavailable"]
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
