@@ -1,43 +1,25 @@
-"""The command line, called as its entry point is."""
+"""What the tests of the command line share."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tocsin.cli import main
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command left: its exit status and what it wrote."""
-
-    status: object
-    out: str
-    err: str
-
+from tests.cli.invoke import Done, invoke
 
 Tocsin = Callable[..., Done]
 
 
-@pytest.fixture
-def tocsin(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Tocsin:
-    """Run a command in this process, in a folder of its own and with no TOCSIN_ variable set."""
-    for name in ("TOCSIN_URL", "TOCSIN_TOKEN", "TOCSIN_HOME", "TOCSIN_LATENESS"):
+@pytest.fixture(autouse=True)
+def _no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def tocsin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Tocsin:
+    """Run a command in a folder of its own: `tocsin("check", "a.yaml", env={...})`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
-    monkeypatch.setattr(sys.stderr, "reconfigure", lambda **_: None, raising=False)
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["tocsin", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        written = capsys.readouterr()
-        return Done(ended.value.code, written.out, written.err)
-
-    return run
+    return invoke

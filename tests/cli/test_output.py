@@ -64,3 +64,19 @@ def test_a_local_time_shows_its_offset(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown is not None
     assert shown[-6] in "+-"
     assert output.local(None) is None
+
+
+def test_a_line_on_a_terminal_has_colours_and_no_padding_behind_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    rows = [("missed", "x" * 200), ("fired", "short")]
+    output.table(("verdict", "reason"), rows)
+    header, missed, fired = capsys.readouterr().out.splitlines()
+    assert header.endswith("reason\x1b[0m")
+    assert "\x1b[1;31mmissed" in missed
+    assert fired.endswith("  short")
+    monkeypatch.setenv("NO_COLOR", "1")
+    output.table(("verdict", "reason"), rows)
+    assert "\x1b[1;31m" not in capsys.readouterr().out

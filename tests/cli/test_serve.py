@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import select
 import signal
 import socket
@@ -14,9 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE
+from threading import Event
 from typing import Any
 
 import pytest
+
+from tests.cli.invoke import CLEAN, invoke
 
 DEFINITIONS = """\
 automations:
@@ -26,7 +28,6 @@ automations:
 queues: [{name: nightly, concurrency: 1}]
 flows: [{name: greet, command: [echo, hello]}]
 """
-ENV = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
 PATIENCE_S = 20
 
 
@@ -39,21 +40,20 @@ class Server:
     folder: Path
 
     def run(self, *arguments: str, token: str = "", status: int = 0) -> str:
-        env = ENV | {"TOCSIN_URL": self.url, "TOCSIN_HOME": str(self.folder / "home")}
-        env |= {"TOCSIN_TOKEN": token} if token else {}
-        command = [sys.executable, "-m", "tocsin", *arguments]
-        done = subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True, check=False)
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout if status == 0 else done.stderr
+        done = invoke(*arguments, env={"TOCSIN_URL": self.url} | ({"TOCSIN_TOKEN": token} if token else {}))
+        assert done.status == status, done.out + done.err
+        return done.out if status == 0 else done.err
 
     def items(self, *arguments: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.run(*arguments, "--json").splitlines()]
 
     def until(self, look: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-        """Look until there is something to see; each look is a process, so no rest is needed in between."""
-        for _ in range(50):
+        """Look until there is something to see."""
+        pause = Event()
+        for _ in range(200):
             if found := look():
                 return found
+            pause.wait(PATIENCE_S / 200)
         raise AssertionError("there was nothing to see")
 
 
@@ -64,7 +64,7 @@ def command(folder: Path) -> list[str]:
 @contextmanager
 def serving(folder: Path, **more: str) -> Iterator[Server]:
     (folder / "definitions.yaml").write_text(DEFINITIONS)
-    env = ENV | {"TOCSIN_HOME": str(folder / "home")} | more
+    env = CLEAN | {"TOCSIN_HOME": str(folder / "home")} | more
     log = (folder / "server.log").open("w")
     arguments = [*command(folder), "--port", "0"]
     process = subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -87,7 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def refused(folder: Path, *flags: str) -> str:
-    env = ENV | {"TOCSIN_HOME": str(folder / "home")}
+    env = CLEAN | {"TOCSIN_HOME": str(folder / "home")}
     arguments = [*command(folder), *flags]
     done = subprocess.run(arguments, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 1
@@ -108,6 +108,8 @@ def test_what_is_emitted_is_listed_judged_explained_and_acted_upon(server: Serve
     (done,) = server.until(lambda: server.items("actions", "--state", "succeeded", "--type", "pause-queue"))
     assert server.items("queues")[0]["paused"]
     assert json.loads(server.run("actions", "show", done["id"], "--json"))["history"][0]["outcome"] == "succeeded"
+    assert "needs it to be waiting or dead" in server.run("actions", "retry", done["id"], status=1)
+    assert fired["reason"] in server.run("firings", "show", fired["id"])
     assert "error/1" in server.run("events", "show", "e1")
     assert len(server.items("events", "--event", "service.*")) == 3
     assert server.items("events", "--resource", "error/1", "--since", "1h", "--limit", "1")[0]["payload"] == {
@@ -124,12 +126,15 @@ def test_a_flow_is_started_by_hand(server: Server) -> None:
     run = server.run("runs", "start", "greet", "-p", "n=1", "-p", "who=you").strip()
     (found,) = server.until(lambda: server.items("runs", "--flow", "greet", "--state", "completed"))
     assert (found["id"], found["parameters"]) == (run, {"n": 1, "who": "you"})
+    assert "exit_status: 0" in server.run("runs", "show", run)
+    assert "nothing to cancel" in server.run("runs", "cancel", run, status=1)
+    assert "there is no flow 'nothing'" in server.run("runs", "start", "nothing", status=1)
 
 
 def test_the_servers_own_events_can_be_backtested(server: Server) -> None:
     for _ in range(3):
         server.run("emit", "service.error", "-r", "error/2", "-l", "service=search")
-    said = server.items("backtest", "definitions.yaml", "--since", "1h")
+    said = server.items("backtest", str(server.folder / "definitions.yaml"), "--since", "1h")
     assert [one["labels"] for one in said if one["labels"]["service"] == "search"] == [{"service": "search"}]
 
 
@@ -149,7 +154,7 @@ def test_what_is_not_there_is_said_in_one_sentence(server: Server) -> None:
 def following(server: Server) -> Iterator[subprocess.Popen[str]]:
     """`tocsin events tail`, when it has begun and seen an event."""
     arguments = [sys.executable, "-m", "tocsin", "events", "tail", "--event", "tail.*", "--json"]
-    env = ENV | {"TOCSIN_URL": server.url}
+    env = CLEAN | {"TOCSIN_URL": server.url}
     with subprocess.Popen(arguments, env=env, stdout=PIPE, stderr=PIPE, text=True) as tail:
         assert tail.stdout is not None
         readable: list[Any] = []

@@ -44,9 +44,8 @@ def test_a_wrong_use_exits_with_2_and_says_where_help_is(tocsin: Tocsin, argumen
 
 
 @pytest.mark.parametrize("command", ["events", "firings", "actions", "automations", "runs", "queues", "status"])
-def test_without_a_server_one_sentence_says_so(tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    monkeypatch.setenv("TOCSIN_URL", "http://127.0.0.1:9")
-    done = tocsin(command)
+def test_without_a_server_one_sentence_says_so(tocsin: Tocsin, command: str) -> None:
+    done = tocsin(command, env={"TOCSIN_URL": "http://127.0.0.1:9"})
     assert (done.status, done.out) == (1, "")
     assert done.err == (
         "tocsin: no server answers at http://127.0.0.1:9: start one with `tocsin serve`, or set TOCSIN_URL\n"
@@ -54,9 +53,8 @@ def test_without_a_server_one_sentence_says_so(tocsin: Tocsin, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("url", ["localhost:8710", "ftp://x", "http://", "http://[::1"])
-def test_an_address_that_is_none_is_explained(tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setenv("TOCSIN_URL", url)
-    done = tocsin("events")
+def test_an_address_that_is_none_is_explained(tocsin: Tocsin, url: str) -> None:
+    done = tocsin("events", env={"TOCSIN_URL": url})
     assert done.status == 1
     assert done.err == f"tocsin: TOCSIN_URL is {url!r}: write an address such as http://127.0.0.1:8710\n"
 
@@ -96,26 +94,21 @@ def test_schema_is_json_schema(tocsin: Tocsin) -> None:
     assert json.loads(done.out)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
-def test_a_setting_that_is_wrong_is_named(tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TOCSIN_LATENESS", "soon")
+def test_a_setting_that_is_wrong_is_named(tocsin: Tocsin, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("automations: []")
-    done = tocsin("test", "a.yaml")
+    done = tocsin("test", "a.yaml", env={"TOCSIN_LATENESS": "soon"})
     assert done.status == 1
     assert done.err.startswith("tocsin: TOCSIN_LATENESS: 'soon' is not a duration")
 
 
-def test_doctor_says_which_secret_is_missing_and_never_shows_one(
-    tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("TOCSIN_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("TOCSIN_TOKEN", "hush-hush")
-    monkeypatch.setenv("HOOK", "whisper")
+def test_doctor_says_which_secret_is_missing_and_never_shows_one(tocsin: Tocsin, tmp_path: Path) -> None:
+    env = {"TOCSIN_URL": "http://127.0.0.1:9", "TOCSIN_TOKEN": "hush-hush", "HOOK": "whisper"}
     sources = [
         {"name": name, "type": "webhook", "recipe": "github", "secret": {"env": secret}}
         for name, secret in (("a", "HOOK"), ("b", "NOT_SET_ANYWHERE"))
     ]
     (tmp_path / "a.yaml").write_text(json.dumps({"sources": sources}))
-    done = tocsin("doctor", "a.yaml", "--json")
+    done = tocsin("doctor", "a.yaml", "--json", env=env)
     found = [(one["what"], one["ok"]) for one in map(json.loads, done.out.splitlines())]
     assert done.status == 1
     assert found.count(("secret", True)) == 1

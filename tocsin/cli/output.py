@@ -31,6 +31,7 @@ Row = Callable[[dict[str, Any]], Sequence[Any]]
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _VERBATIM = frozenset({"definition", "payload", "parameters", "spec"})
+_PADDING = re.compile(r" +(?=(?:\x1b\[0m)?$)")
 _UNLIMITED = 1_000_000
 
 
@@ -40,15 +41,14 @@ def json_line(item: Any) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return where text for people goes: coloured on a terminal, never wrapped elsewhere."""
+    """Return where text for people goes: coloured on a terminal, which wraps long lines itself if it has to."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _UNLIMITED
-    return Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
+    return Console(file=stream, width=_UNLIMITED, highlight=False, emoji=False, markup=False)
 
 
 def line(text: str, *, style: str = "") -> None:
     """Print one line for people."""
-    console().print(Text(printable(text), style=style), soft_wrap=True)
+    console().print(Text(printable(text), style=style))
 
 
 def heading(text: str) -> None:
@@ -59,31 +59,18 @@ def heading(text: str) -> None:
 
 def note(text: str) -> None:
     """Print one line beside the output, on standard error."""
-    console(stderr=True).print(Text(printable(text)), soft_wrap=True)
+    console(stderr=True).print(Text(printable(text)))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print aligned rows under the names of their columns; the last column takes the room that is left."""
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in columns[:-1]:
-        grid.add_column(name, no_wrap=name != "reason", overflow="fold")
-    grid.add_column(columns[-1], overflow="fold")
+    """Print aligned rows, a line each, under the names of their columns."""
+    grid = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for row in rows:
         grid.add_row(*map(cell, row))
     screen = console()
     with screen.capture() as captured:
         screen.print(grid)
-    sys.stdout.write("".join(part.rstrip() + "\n" for part in captured.get().splitlines()))
-
-
-def fields(pairs: Iterable[tuple[str, Any]]) -> None:
-    """Print names and values, one pair a line."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in pairs:
-        grid.add_row(name, cell(value))
-    console().print(grid)
+    sys.stdout.write("".join(_PADDING.sub("", part) + "\n" for part in captured.get().splitlines()))
 
 
 def items(found: Iterable[dict[str, Any]], columns: Sequence[str], row: Row, *, json: bool) -> None:
@@ -124,7 +111,7 @@ def document(found: Any, indent: int = 0, *, verbatim: bool = False) -> None:
             document(value, indent + 2, verbatim=verbatim or name in _VERBATIM)
         else:
             shown = cell(value if verbatim else _localised(value))
-            console().print(Text(f"{' ' * indent}{printable(str(name))}: ", style="dim") + shown, soft_wrap=True)
+            console().print(Text(f"{' ' * indent}{printable(str(name))}: ", style="dim") + shown)
 
 
 def _localised(value: Any) -> Any:

@@ -73,7 +73,7 @@ def _show_firing(firing: Firing, width: int) -> None:
         output.cell(firing.labels), "  " if firing.labels else "",
         (output.printable(firing.reason), "dim"),
     )  # fmt: skip
-    output.console().print(row, soft_wrap=True)
+    output.console().print(row)
 
 
 def show_outcome(outcome: Outcome) -> None:
@@ -81,13 +81,13 @@ def show_outcome(outcome: Outcome) -> None:
     case, screen = outcome.case, output.console()
     word, style = ("pass", "green") if outcome.passed else ("FAIL", "bold red")
     about = Text(f" ({output.printable(case.automation)})", style="dim")
-    screen.print(Text(word, style=style) + Text(f"  {output.printable(case.name)}") + about, soft_wrap=True)
+    screen.print(Text(word, style=style) + Text(f"  {output.printable(case.name)}") + about)
     if outcome.passed:
         return
     zone = _zone(outcome)
     for row in outcome.rows:
         for text, colour in _difference(row, outcome.ids, zone):
-            screen.print(Text(f"      {output.printable(text)}", style=colour), soft_wrap=True)
+            screen.print(Text(f"      {output.printable(text)}", style=colour))
 
 
 def _difference(row: Row, ids: dict[int, str], zone: tzinfo) -> list[tuple[str, str]]:
