@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+import json
+import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+_INDENT = "    "
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measurement: a value in a unit, and what the reference did in the same run (None: there is none)."""
+    """One measurement: a value in a unit, and what the reference did in the same run (None: there is none).
+
+    `note` says how it was measured, `bound` what keeps it from being better, as a profile showed. `low` and `high` are
+    the worst and the best of the rounds, or for latencies the median and the maximum.
+    """
 
     name: str
     value: float
     unit: str
     reference: float | None = None
     note: str = ""
+    target: float | None = None
+    bound: str = ""
+    spread: tuple[float, float] | None = None
 
 
 def text(rows: Sequence[Row]) -> str:
-    """Return the rows as a table, with the share of the reference that each value is."""
-    head = ("what", "value", "unit", "reference", "share", "note")
+    """Return the rows as a table, with the ratio of each value to its reference, and below each what is to be said."""
+    head = ("what", "value", "unit", "min..max", "target", "reference", "ratio")
     lines = [head, *map(_cells, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join("  ".join(_placed(cell, width, column) for column, (cell, width) in
-                               enumerate(zip(line, widths, strict=True))).rstrip() for line in lines)  # fmt: skip
+    said = ["", *(textwrap.fill(". ".join(filter(None, (row.note, row.bound))), 116, initial_indent=_INDENT,
+                                subsequent_indent=_INDENT) for row in rows)]  # fmt: skip
+    placed = ("  ".join(_placed(cell, width, column) for column, (cell, width) in
+                        enumerate(zip(line, widths, strict=True))).rstrip() for line in lines)  # fmt: skip
+    return "\n".join(part for line, words in zip(placed, said, strict=True) for part in (line, words) if part.strip())
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """Return the rows as lines of JSON."""
+    return "\n".join(json.dumps(asdict(row)) for row in rows)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     reference = "" if row.reference is None else _number(row.reference)
-    share = "" if not row.reference else f"{row.value / row.reference:.2f}"
-    return row.name, _number(row.value), row.unit, reference, share, row.note
+    ratio = "" if not row.reference else f"{row.value / row.reference:.2f}"
+    target = "" if row.target is None else _number(row.target)
+    spread = "" if row.spread is None else "..".join(map(_number, row.spread))
+    return row.name, _number(row.value), row.unit, spread, target, reference, ratio
 
 
 def _number(value: float) -> str:
@@ -37,4 +58,4 @@ def _number(value: float) -> str:
 
 
 def _placed(cell: str, width: int, column: int) -> str:
-    return cell.rjust(width) if column in (1, 3, 4) else cell.ljust(width)
+    return cell.ljust(width) if column in (0, 2) else cell.rjust(width)
