@@ -157,7 +157,7 @@ def test_who_is_undone_is_told_each_time_and_at_once(store: Opened) -> None:
 
 def test_a_callback_that_fails_keeps_nothing_from_going_on(store: Opened) -> None:
     def unit(tx: Transaction) -> int:
-        tx.after_commit(lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+        tx.after_commit(lambda: 1 // 0)  # type: ignore[arg-type]
         return appending(1)(tx)
 
     assert store.do(unit) == 1
@@ -169,7 +169,8 @@ def test_listeners_hear_of_committed_events_only(store: Opened) -> None:
     store.writer.on_fresh.append(heard.extend)
     futures = together(store, appending(1), failing, appending(2))
     futures[2].result(10)
-    assert [(one.after_seq, [placed.event.id for placed in one.arrivals]) for one in heard] == [
+    told = [(one.after_seq, [placed.event.id for placed in one.arrivals]) for one in heard]
+    assert told == [
         (0, ["e1"]),
         (1, ["e2"]),
     ]
@@ -261,7 +262,7 @@ def test_e3_on_a_full_disk_a_request_is_refused_whole_and_small_ones_go_on(store
     disk = Disk(store.database)
     disk.leave(20, store.database)
     small, big, other = together(store, appending(1), _big, appending(2))
-    with pytest.raises(Unavailable, match="the disk is full .*make room"):
+    with pytest.raises(Unavailable, match=r"the disk is full .*make room"):
         big.result(10)
     assert (small.result(10), other.result(10)) == (1, 2)
     assert ids(store) == ["e1", "e2"]

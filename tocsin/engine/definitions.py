@@ -286,7 +286,7 @@ class AutomationPort:
 
 
 def _text(spec: Definition) -> str:
-    return json.dumps(spec.model_dump(mode="json", exclude_unset=True), sort_keys=True, ensure_ascii=False)
+    return json.dumps(spec.model_dump(mode="json", exclude_unset=True), ensure_ascii=False)
 
 
 def _same_windows(kind: str, before: str, spec: Definition) -> bool:
