@@ -65,23 +65,31 @@ class Readiness:
     definitions: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every part of a server stands on."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    writer: Writer
+    definitions: Definitions
+
+
 class App:
     """A running server, without the HTTP in front of it."""
 
-    def __init__(  # the parts are built by `running`, and by nobody else
-        self, settings: Settings, clock: Clock, database: Database, writer: Writer, *, definitions: Definitions,
-        recorder: Recorder, evaluator: Evaluator, dispatcher: Dispatcher,
-    ) -> None:  # fmt: skip
+    def __init__(self, ground: Ground, *, evaluator: Evaluator, dispatcher: Dispatcher, worker: Worker) -> None:
         """Keep the parts."""
-        self.settings = settings
-        self.clock = clock
-        self.database = database
-        self.writer = writer
-        self.definitions = definitions
-        self.recorder = recorder
+        self.settings = ground.settings
+        self.clock = ground.clock
+        self.database = ground.database
+        self.writer = ground.writer
+        self.definitions = ground.definitions
+        self.recorder = Recorder(ground.writer, queue_events=ground.settings.queue_events)
         self.evaluator = evaluator
         self.dispatcher = dispatcher
-        self.worker: Worker | None = None
+        self.worker = worker
         self.watcher: Watcher | None = None
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -136,34 +144,16 @@ async def running(
         InvalidDefinition: the definitions are wrong.
         Unavailable: the database can not be used.
     """
-    clock = clock or SystemClock()
     document = None if path is None else await asyncio.to_thread(read_definitions, path)
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(settings.home))
-        database = Database(settings.database_url())
-        stack.callback(database.close)
-        await asyncio.to_thread(schema.prepare, database)
-        floor_us = await asyncio.to_thread(database.read, uptime.newest_moment)
-        writer = Writer(database, clock, floor_us=floor_us)
-        writer.start()
-        stack.push_async_callback(asyncio.to_thread, writer.close)
-        if database.is_sqlite:
-            checkpointer = Checkpointer(database, writer)
-            checkpointer.start()
-            stack.push_async_callback(asyncio.to_thread, checkpointer.close)
-        definitions = Definitions(writer, database, api_secrets=settings.api_secrets)
-        await writer.run(definitions.load)
-        worker = _worker(settings, path, database, writer, clock, definitions, url)
-        dispatcher = await stack.enter_async_context(
-            await _dispatcher(stack, settings, database, writer, clock, definitions)
-        )
-        evaluator = _evaluator(settings, writer, clock, dispatcher)
-        recorder = Recorder(writer, queue_events=settings.queue_events)
-        app = App(settings, clock, database, writer, definitions=definitions, recorder=recorder,
-                  evaluator=evaluator, dispatcher=dispatcher)  # fmt: skip
-        app.worker = worker
+        ground = await _ground(stack, settings, clock or SystemClock())
+        worker = _worker(ground, path, url)
+        dispatcher = await stack.enter_async_context(await _dispatcher(stack, ground))
+        evaluator = _evaluator(ground, dispatcher)
+        app = App(ground, evaluator=evaluator, dispatcher=dispatcher, worker=worker)
         if document is not None:
-            await definitions.apply_files(document)
+            await ground.definitions.apply_files(document)
         await evaluator.start()
         stack.callback(evaluator.close)
         await worker.start()
@@ -175,17 +165,36 @@ async def running(
         yield app
 
 
-def _evaluator(settings: Settings, writer: Writer, clock: Clock, dispatcher: Dispatcher) -> Evaluator:
+async def _ground(stack: AsyncExitStack, settings: Settings, clock: Clock) -> Ground:
+    """Open the store and read what is defined."""
+    database = Database(settings.database_url())
+    stack.callback(database.close)
+    await asyncio.to_thread(schema.prepare, database)
+    writer = Writer(database, clock, floor_us=await asyncio.to_thread(database.read, uptime.newest_moment))
+    writer.start()
+    stack.push_async_callback(asyncio.to_thread, writer.close)
+    if database.is_sqlite:
+        checkpointer = Checkpointer(database, writer)
+        checkpointer.start()
+        stack.push_async_callback(asyncio.to_thread, checkpointer.close)
+    definitions = Definitions(writer, database, api_secrets=settings.api_secrets)
+    await writer.run(definitions.load)
+    return Ground(settings, clock, database, writer, definitions)
+
+
+def _evaluator(ground: Ground, dispatcher: Dispatcher) -> Evaluator:
+    settings, loop = ground.settings, asyncio.get_running_loop()
     settle_us: Micros = duration_us(settings.settle)
-    loop = asyncio.get_running_loop()
+
+    def call_soon(call: Callable[[], None]) -> None:
+        loop.call_soon_threadsafe(call)
+
     return Evaluator(
-        writer,
-        clock,
+        ground.writer,
+        ground.clock,
         in_force=InForce(0, lateness_us=duration_us(settings.lateness), settle_us=settle_us),
         ledger=Ledger(blind_after_us=duration_us(settings.blind_after), settle_us=settle_us),
-        verdicts=Verdicts(
-            max_depth=settings.max_depth, dispatcher=dispatcher, call_soon=lambda call: _soon(loop, call)
-        ),
+        verdicts=Verdicts(max_depth=settings.max_depth, dispatcher=dispatcher, call_soon=call_soon),
     )
 
 
@@ -196,35 +205,26 @@ def _catalog(definitions: Definitions) -> Catalog:
     return Catalog(definitions.flow, limits)
 
 
-def _worker(
-    settings: Settings, path: Path | None, database: Database, writer: Writer, clock: Clock,
-    definitions: Definitions, url: Callable[[], str] | None,
-) -> Worker:  # fmt: skip
-    secrets = FoundSecrets()
-    folder = Path.cwd() if path is None else path if path.is_dir() else path.parent
+def _worker(ground: Ground, path: Path | None, url: Callable[[], str] | None) -> Worker:
+    settings, definitions = ground.settings, ground.definitions
     surroundings = Surroundings(
         home=settings.home,
-        folder=folder,
+        folder=Path.cwd() if path is None else path if path.is_dir() else path.parent,
         environment=os.environ,
         hidden=definitions.secret_names,
-        secret=secrets.resolve,
+        secret=FoundSecrets().resolve,
         url=url or (lambda: f"http://{settings.host}:{settings.port}"),
     )
-    return Worker(database, writer, clock, catalog=_catalog(definitions), surroundings=surroundings)
+    catalog = _catalog(definitions)
+    return Worker(ground.database, ground.writer, ground.clock, catalog=catalog, surroundings=surroundings)
 
 
-def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    loop.call_soon_threadsafe(call)
-
-
-async def _dispatcher(
-    stack: AsyncExitStack, settings: Settings, database: Database, writer: Writer, clock: Clock,
-    definitions: Definitions,
-) -> Dispatcher:  # fmt: skip
+async def _dispatcher(stack: AsyncExitStack, ground: Ground) -> Dispatcher:
+    definitions = ground.definitions
     messengers = Messengers()
     stack.callback(messengers.close)
     ports = Ports(
-        http=await stack.enter_async_context(HttpClient(allow_hosts=settings.allow_hosts)),
+        http=await stack.enter_async_context(HttpClient(allow_hosts=ground.settings.allow_hosts)),
         mail=messengers,
         services=messengers,
         channels=definitions,
@@ -235,9 +235,10 @@ async def _dispatcher(
         automations=AutomationPort(definitions),
         events=LogEvents(),
     )
-    performer = Performer(ports, clock=clock, definition=definitions.automation, random=Random())  # noqa: S311 - jitter
+    jitter = Random()  # noqa: S311 - spreads retries, hides nothing
+    performer = Performer(ports, clock=ground.clock, definition=definitions.automation, random=jitter)
     owner = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
-    return Dispatcher(performer, database=database, writer=writer, clock=clock, owner=owner)
+    return Dispatcher(performer, database=ground.database, writer=ground.writer, clock=ground.clock, owner=owner)
 
 
 @contextmanager

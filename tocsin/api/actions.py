@@ -8,7 +8,6 @@ from tocsin.api.answers import Json
 from tocsin.api.query import Cursor, Limit, Running, Text, paged
 from tocsin.store import intents
 from tocsin.store.intents import IntentState
-from tocsin.store.writer import Transaction
 
 router = APIRouter(prefix="/api/actions", tags=["actions"])
 
@@ -40,8 +39,4 @@ async def get_action(app: Running, *, action_id: str) -> Json:
 @router.post("/{action_id}/retry")
 async def retry_action(app: Running, *, action_id: str) -> Json:
     """Attempt an action again, now, under the same idempotency key."""
-
-    def unit(tx: Transaction) -> dict[str, object]:
-        return intents.retry(tx, action_id)
-
-    return Json(await app.writer.run(unit))
+    return Json(await app.dispatcher.retry(action_id))
