@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tocsin.errors import InvalidEvent
-from tocsin.review.backtest import Stretch, backtest, document
+from tocsin.review.backtest import Stretch, backtest, document, needed_from
 from tocsin.review.history import History
 from tocsin.schemas.automation import Automation
-from tocsin.schemas.moments import SECOND, Micros, to_micros
+from tocsin.schemas.moments import DAY, SECOND, Micros, to_micros
 
 
 def us(clock: str) -> Micros:
@@ -73,6 +73,15 @@ def test_a_deadline_is_primed_with_what_came_before_since() -> None:
     lines = [line("08:00:00"), line("09:30:00", "other")]
     assert said(BY_NINE, lines, Stretch(since_us=us("08:30:00"))) == []
     assert len(said(BY_NINE, lines[1:], Stretch(since_us=us("08:30:00")))) == 1
+
+
+def test_what_primes_a_deadline_is_asked_for_too() -> None:
+    """O3: the window of 09:00 is open at T0, and began when the one before ended."""
+    automations = [Automation.model_validate({"name": kind, "trigger": kind_trigger})
+                   for kind, kind_trigger in (("silence", SILENCE), ("deadline", BY_NINE))]  # fmt: skip
+    since_us = us("08:30:00")
+    assert needed_from(automations[:1], since_us) == since_us
+    assert needed_from(automations, since_us) <= us("09:00:00") - DAY
 
 
 def test_silence_alone_is_judged_when_since_and_until_say_from_when_to_when() -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from tocsin.cli import options
 from tocsin.errors import InvalidDefinition, NotFound
 
 if TYPE_CHECKING:
+    from tocsin.review.backtest import Stretch
     from tocsin.schemas.automation import Automation
 
 commands = typer.Typer()
@@ -87,7 +88,7 @@ def backtest(
         options.moment_us(until, option="--until"),
         lateness_us=duration_us(read_settings().lateness),
     )
-    with _recorded(events, stretch) as lines:
+    with _recorded(events, stretch, chosen) as lines:
         results.show_backtest(chosen, lines, events or "the server's events", stretch=stretch, json=json)
 
 
@@ -102,7 +103,7 @@ def _chosen(automations: Iterable[Automation], names: list[str]) -> list[Automat
 
 
 @contextmanager
-def _recorded(events: str | None, stretch: Any) -> Iterator[Iterable[bytes]]:
+def _recorded(events: str | None, stretch: Stretch, chosen: list[Automation]) -> Iterator[Iterable[bytes]]:
     if events == "-":
         yield sys.stdin.buffer
     elif events is not None:
@@ -110,8 +111,9 @@ def _recorded(events: str | None, stretch: Any) -> Iterator[Iterable[bytes]]:
             yield lines
     else:
         from tocsin.cli.recorded import from_server
+        from tocsin.review.backtest import needed_from
 
-        with from_server(stretch.since_us, stretch.until_us) as lines:
+        with from_server(needed_from(chosen, stretch.since_us or 0), stretch.until_us) as lines:
             yield lines
 
 

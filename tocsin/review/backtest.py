@@ -6,7 +6,7 @@ What is due up to and including `until_us`, by default the last event's arrival,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -33,7 +33,7 @@ class Stretch:
 
 
 def backtest(
-    automations: Iterable[Automation], history: History, stretch: Stretch, *, progress: Progress | None = None
+    automations: Collection[Automation], history: History, stretch: Stretch, *, progress: Progress | None = None
 ) -> Iterator[Firing]:
     """Return the firings ordered by `at`, while the history is read.
 
@@ -51,8 +51,19 @@ def backtest(
     yield from judged(automations, batches, stretch, progress=progress)
 
 
+def needed_from(automations: Collection[Automation], since_us: Micros) -> Micros:
+    """Return from when on events are needed to judge from `since_us` on: earlier, where a deadline is primed (O3)."""
+    judge = Judge(Armed(one.name, one.trigger, since_us, 0) for one in automations)
+    return min([since_us, *_reaches(judge, automations).values()])
+
+
+def _reaches(judge: Judge, automations: Collection[Automation]) -> dict[str, Micros]:
+    reaches = {one.name: judge.priming(one.name) for one in automations}
+    return {name: reach_us for name, reach_us in reaches.items() if reach_us is not None}
+
+
 def judged(
-    automations: Iterable[Automation],
+    automations: Collection[Automation],
     batches: Iterable[Sequence[Arrival]],
     stretch: Stretch,
     *,
@@ -62,7 +73,7 @@ def judged(
     since_us, until_us = stretch.since_us or 0, stretch.until_us
     armed = [Armed(one.name, one.trigger, since_us, 0) for one in automations]
     memory = Memory(Judge(armed, lateness_us=stretch.lateness_us))
-    opening = _Opening(memory, [one.name for one in armed], since_us)
+    opening = _Opening(memory, automations, since_us)
     count, now_us = 0, since_us
     for batch in batches:
         arrivals = [one for one in opening.admit(batch) if until_us is None or one.received_us <= until_us]
@@ -81,14 +92,13 @@ def judged(
 class _Opening:
     """The way up to T0: arrivals before it are kept as long as a deadline may count them (law O3)."""
 
-    def __init__(self, memory: Memory, names: list[str], since_us: Micros) -> None:
+    def __init__(self, memory: Memory, automations: Collection[Automation], since_us: Micros) -> None:
         self._memory = memory
-        self._names = names
+        self._names = [one.name for one in automations]
         self._since_us = since_us
         self._before: list[Arrival] = []
         self._armed = False
-        reaches = {name: memory.judge.priming(name) for name in names}
-        self._reaches = {name: reach_us for name, reach_us in reaches.items() if reach_us is not None}
+        self._reaches = _reaches(memory.judge, automations)
 
     def admit(self, batch: Sequence[Arrival]) -> Sequence[Arrival]:
         """Return the arrivals from T0 on; automations are armed before the first of them."""
