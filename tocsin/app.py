@@ -18,7 +18,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from tocsin.actions.ports import Ports
 from tocsin.clock import Clock, SystemClock
 from tocsin.engine import standing
-from tocsin.engine.definitions import AutomationPort, Changes, Definitions
+from tocsin.engine.definitions import Changes, Definitions, PausePort
 from tocsin.engine.dispatcher import Dispatcher
 from tocsin.engine.evaluator import Evaluator
 from tocsin.engine.http import HttpClient
@@ -103,6 +103,14 @@ class App:
     async def automation(self, name: str) -> dict[str, object] | None:
         """Return one automation with what it waits for."""
         return await self.read(standing.automation, self.definitions, self.evaluator, name)
+
+    async def flows(self) -> list[dict[str, object]]:
+        """Return all flows: definition, origin, whether the schedule is paused, when it runs next."""
+        return await self.read(standing.flows, self.definitions, self.evaluator)
+
+    async def flow(self, name: str) -> dict[str, object] | None:
+        """Return one flow as `flows` does."""
+        return next((one for one in await self.flows() if one["name"] == name), None)
 
     async def load(self, path: Path) -> Changes:
         """Put the definitions of a file or a folder into force.
@@ -232,7 +240,8 @@ async def _dispatcher(stack: AsyncExitStack, ground: Ground) -> Dispatcher:
         log=ProcessLog(),
         queues=QueuePort(lambda name: definitions.queue(name) is not None),
         runs=RunPort(_catalog(definitions)),
-        automations=AutomationPort(definitions),
+        automations=PausePort(definitions, "automation"),
+        flows=PausePort(definitions, "flow"),
         events=LogEvents(),
     )
     jitter = Random()  # noqa: S311 - spreads retries, hides nothing

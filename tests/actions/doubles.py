@@ -65,7 +65,7 @@ class Vault:
 
 @dataclass
 class Diary:
-    """The ports `ServerLog`, `Queues`, `Runs`, `Automations` and `Events`: everything becomes a line."""
+    """The ports `ServerLog`, `Queues`, `Runs`, `Automations`, `Flows` and `Events`: everything becomes a line."""
 
     lines: list[tuple[Any, ...]] = field(default_factory=list)
     known: frozenset[str] = frozenset({"nightly", "backfill", "late", "r1"})
@@ -126,7 +126,7 @@ class World:
         diary = self.diary
         return Ports(
             http=self.web, mail=self.post, services=self.post, channels=self.declared, secrets=self.vault, log=diary,
-            queues=diary, runs=diary, automations=diary, events=diary,
+            queues=diary, runs=diary, automations=diary, flows=diary, events=diary,
         )  # fmt: skip
 
     async def act(self, spec: Mapping[str, Any], call: Call | None = None) -> Details:

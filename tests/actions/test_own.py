@@ -26,6 +26,8 @@ def test_every_type_of_action_is_performed() -> None:
         ({"type": "resume-queue", "queue": "{{ 'nightly' }}"}, ("resume", "nightly", CAUSE)),
         ({"type": "pause-automation", "automation": "{{ automation.name }}"}, ("pause", "late", CAUSE)),
         ({"type": "resume-automation", "automation": "late"}, ("resume", "late", CAUSE)),
+        ({"type": "pause-flow", "flow": "{{ 'backfill' }}"}, ("pause", "backfill", CAUSE)),
+        ({"type": "resume-flow", "flow": "backfill"}, ("resume", "backfill", CAUSE)),
         ({"type": "cancel-run", "run": "r1"}, ("cancel", "r1", CAUSE)),
     ],
 )

@@ -43,7 +43,9 @@ def test_a_wrong_use_exits_with_2_and_says_where_help_is(tocsin: Tocsin, argumen
     assert done.out == ""
 
 
-@pytest.mark.parametrize("command", ["events", "firings", "actions", "automations", "runs", "queues", "status"])
+@pytest.mark.parametrize(
+    "command", ["events", "firings", "actions", "automations", "flows", "runs", "queues", "status"]
+)
 def test_without_a_server_one_sentence_says_so(tocsin: Tocsin, command: str) -> None:
     done = tocsin(command, env={"TOCSIN_URL": "http://127.0.0.1:9"})
     assert (done.status, done.out) == (1, "")

@@ -162,6 +162,8 @@ def test_whatever_stands_in_a_definition_is_read_back(name: str, description: st
             "1:41: tests[a].start: is not a time: write it with its offset, 2026-03-02T09:00:00+01:00"]),
         ("flows: [{name: a, command: [x], schedule: {cron: '0 0 * * *', anchor: '2026-01-01T00:00:00Z'}}]", [
             "1:43: flows[a].schedule: `anchor` is where `every` counts from: leave it out, or write `every: 1h`"]),
+        ("flows: [{name: a, command: [x], schedule: {every: 1h, timezone: Europe/Berlin}}]", [
+            "1:43: flows[a].schedule: `every` is the same in all zones: leave `timezone` out, or write `cron`"]),
         ("flows: [{name: a, command: [x], env: {A-B: c}}]", [
             "1:39: flows[a].env.A-B: 'A-B' is not the name of an environment variable: use letters, digits and `_`"]),
         ("tests: [{name: a, automation: b, firings: []}]", ["1:9: tests[a]: without `events` nothing says when to begin: add `start`"]),

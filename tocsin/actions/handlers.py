@@ -16,8 +16,10 @@ from tocsin.actions.own import (
     cancel_run,
     emit_event,
     pause_automation,
+    pause_flow,
     pause_queue,
     resume_automation,
+    resume_flow,
     resume_queue,
     run_flow,
 )
@@ -37,6 +39,8 @@ HANDLERS: Mapping[type[action.ActionSpec], Handler] = MappingProxyType({
     action.ResumeQueue: resume_queue,
     action.PauseAutomation: pause_automation,
     action.ResumeAutomation: resume_automation,
+    action.PauseFlow: pause_flow,
+    action.ResumeFlow: resume_flow,
     action.EmitEvent: emit_event,
     action.Log: write_log,
 })  # fmt: skip

@@ -11,8 +11,10 @@ from tocsin.schemas.action import (
     CancelRun,
     EmitEvent,
     PauseAutomation,
+    PauseFlow,
     PauseQueue,
     ResumeAutomation,
+    ResumeFlow,
     ResumeQueue,
     RunFlow,
 )
@@ -48,6 +50,16 @@ async def pause_automation(spec: PauseAutomation, call: Call) -> Unit:
 async def resume_automation(spec: ResumeAutomation, call: Call) -> Unit:
     """Resume a paused automation (law S4)."""
     return call.ports.automations.resume(call.text(spec.automation), cause=call.cause)
+
+
+async def pause_flow(spec: PauseFlow, call: Call) -> Unit:
+    """Pause a flow's schedule."""
+    return call.ports.flows.pause(call.text(spec.flow), cause=call.cause)
+
+
+async def resume_flow(spec: ResumeFlow, call: Call) -> Unit:
+    """Resume a flow's schedule."""
+    return call.ports.flows.resume(call.text(spec.flow), cause=call.cause)
 
 
 async def emit_event(spec: EmitEvent, call: Call) -> Unit:

@@ -141,6 +141,14 @@ class Automations(Protocol):
     def resume(self, name: str, *, cause: Cause) -> Unit: ...
 
 
+class Flows(Protocol):
+    """The schedules of flows. A unit raises NotFound when there is no such flow, Conflict when it has no schedule."""
+
+    def pause(self, name: str, *, cause: Cause) -> Unit: ...
+
+    def resume(self, name: str, *, cause: Cause) -> Unit: ...
+
+
 class Events(Protocol):
     """The log, seen by who emits."""
 
@@ -162,4 +170,5 @@ class Ports:
     queues: Queues
     runs: Runs
     automations: Automations
+    flows: Flows
     events: Events

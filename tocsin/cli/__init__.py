@@ -45,7 +45,8 @@ def tocsin(
 for _commands in (server.commands, definitions.commands, events.commands):
     app.add_typer(_commands)
 for _name, _group in (("events", events.group), ("firings", firings.firings), ("actions", firings.actions),
-                      ("automations", automations.group), ("runs", work.runs), ("queues", work.queues)):  # fmt: skip
+                      ("automations", automations.group), ("flows", work.flows), ("runs", work.runs),
+                      ("queues", work.queues)):  # fmt: skip
     app.add_typer(_group, name=_name)
 
 

@@ -1,4 +1,4 @@
-"""`tocsin runs` and `tocsin queues`: the flows that run, and where they wait."""
+"""`tocsin flows`, `tocsin runs` and `tocsin queues`: what can be run, what runs, and where it waits."""
 
 from __future__ import annotations
 
@@ -9,11 +9,57 @@ import typer
 
 from tocsin.cli import options
 
+flows = options.group("Flows, and their schedules.")
 runs = options.group("Flow runs, newest first.")
 queues = options.group("Queues: where runs wait for their turn.")
 
 Id = Annotated[str, typer.Argument(help="The run's id.", show_default=False)]
+Flow = Annotated[str, typer.Argument(help="The flow's name.", show_default=False)]
 Queue = Annotated[str, typer.Argument(help="The queue's name.", show_default=False)]
+
+
+@flows.command("list")
+def list_flows(json: options.Json = False) -> None:
+    """List all flows, and when those with a schedule run next."""
+    from tocsin.cli import output
+    from tocsin.cli.client import Client
+
+    columns = ("flow", "queue", "schedule", "state", "next run")
+    with Client() as client:
+        output.items(client.items("/api/flows", None), columns, _flow_row, json=json)
+
+
+def _flow_row(flow: dict[str, Any]) -> tuple[Any, ...]:
+    from tocsin.cli import output
+
+    spec = flow["definition"]
+    schedule = spec.get("schedule") or {}
+    when = next((str(schedule[name]) for name in ("cron", "every", "rrule") if schedule.get(name)), None)
+    state = None if when is None else "paused" if flow["paused"] else "on"
+    following = output.local(flow["next"]) if flow["next"] else None
+    return flow["name"], spec.get("queue", "default"), when, state, following
+
+
+@flows.command("show")
+def show_flow(name: Flow, json: options.Json = False) -> None:
+    """Show one flow."""
+    from tocsin.cli import output
+    from tocsin.cli.client import Client, segment
+
+    with Client() as client:
+        output.item(client.get(f"/api/flows/{segment(name)}"), json=json)
+
+
+@flows.command("pause")
+def pause_flow(name: Flow, json: options.Json = False) -> None:
+    """Pause a flow's schedule; the flow can still be run."""
+    _switch("flows", name, "pause", json=json)
+
+
+@flows.command("resume")
+def resume_flow(name: Flow, json: options.Json = False) -> None:
+    """Resume a flow's schedule; its `catch_up` says what of the pause is run."""
+    _switch("flows", name, "resume", json=json)
 
 
 @runs.command("list")
@@ -28,7 +74,7 @@ def list_runs(
     from tocsin.cli import output
     from tocsin.cli.client import Client
 
-    columns = ("created", "flow", "queue", "state", "attempt", "reason", "id")
+    columns = ("created", "flow", "queue", "state", "attempt", "cause", "reason", "id")
     with Client() as client:
         found = client.items("/api/runs", limit, flow=flow, queue=queue, state=state)
         output.items(found, columns, _run_row, json=json)
@@ -37,7 +83,7 @@ def list_runs(
 def _run_row(run: dict[str, Any]) -> tuple[Any, ...]:
     from tocsin.cli import output
 
-    names = ("flow", "queue", "state", "attempt", "reason", "id")
+    names = ("flow", "queue", "state", "attempt", "automation", "reason", "id")
     return output.local(run["created"]), *(run.get(name) for name in names)
 
 
@@ -53,7 +99,7 @@ def show_run(id: Id, json: options.Json = False) -> None:
 
 @runs.command("start")
 def start_run(
-    flow: Annotated[str, typer.Argument(help="The flow's name.", show_default=False)],
+    flow: Flow,
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="k=v; the value is JSON, else text.")
     ] = None,
@@ -107,18 +153,19 @@ def _queue_row(queue: dict[str, Any]) -> tuple[Any, ...]:
 @queues.command("pause")
 def pause_queue(name: Queue, json: options.Json = False) -> None:
     """Start nothing more from this queue; what runs goes on."""
-    _switch(name, "pause", "is paused", json=json)
+    _switch("queues", name, "pause", json=json)
 
 
 @queues.command("resume")
 def resume_queue(name: Queue, json: options.Json = False) -> None:
     """Start runs from this queue again."""
-    _switch(name, "resume", "is resumed", json=json)
+    _switch("queues", name, "resume", json=json)
 
 
-def _switch(name: str, verb: str, said: str, *, json: bool) -> None:
+def _switch(what: str, name: str, verb: str, *, json: bool) -> None:
     from tocsin.cli import output
     from tocsin.cli.client import Client, segment
 
     with Client() as client:
-        output.done(client.post(f"/api/queues/{segment(name)}/{verb}"), f"{name} {said}", json=json)
+        done = client.post(f"/api/{what}/{segment(name)}/{verb}")
+    output.done(done, f"{name} is {verb}d", json=json)

@@ -20,9 +20,10 @@ from tocsin.schemas.case import Case
 from tocsin.schemas.channel import AnyChannel
 from tocsin.schemas.document import SECTIONS, Definition, Document, parse_definition
 from tocsin.schemas.flow import Flow, Queue
+from tocsin.schemas.scheduled import schedule_of
 from tocsin.schemas.secret import secrets_in
 from tocsin.schemas.source import AnySource
-from tocsin.schemas.trigger import fingerprint
+from tocsin.schemas.trigger import Trigger, fingerprint
 from tocsin.store import definitions, log
 from tocsin.store.database import Database
 from tocsin.store.definitions import Version
@@ -161,7 +162,7 @@ class Definitions:
         return await self._writer.run(partial(self._delete, kind, name))
 
     async def pause(self, kind: str, name: str) -> Details:
-        """Pause a definition until it is resumed, also across changes of its file. Raises NotFound."""
+        """Pause a definition until it is resumed, also across changes of its file. Raises NotFound, Conflict."""
         return await self._writer.run(self.pausing(kind, name, paused=True))
 
     async def resume(self, kind: str, name: str) -> Details:
@@ -169,11 +170,14 @@ class Definitions:
         return await self._writer.run(self.pausing(kind, name, paused=False))
 
     def pausing(self, kind: str, name: str, *, paused: bool) -> Unit:
-        """Return the unit that pauses or resumes a definition."""
+        """Return the unit that pauses or resumes a definition: an automation, or the schedule of a flow."""
 
         def unit(tx: Transaction) -> Details:
-            if self._entry(kind, name) is None:
+            spec = self._entry(kind, name)
+            if spec is None:
                 raise NotFound(f"there is no {kind} {name!r}")
+            if paused and isinstance(spec, Flow) and spec.schedule is None:
+                raise Conflict(f"the flow {name!r} has no schedule that could be paused")
             change = definitions.pause if paused else definitions.resume
             place = log.next_place(tx)
             if changed := change(tx.connection, kind=kind, name=name, seq=place.seq, now_us=place.received_us):
@@ -269,20 +273,21 @@ class Definitions:
         return None if found is None else found.spec
 
 
-class AutomationPort:
-    """Fits the port `Automations` of the actions."""
+class PausePort:
+    """Fits the ports `Automations` and `Flows` of the actions: pauses and resumes definitions of one kind."""
 
-    def __init__(self, known: Definitions) -> None:
+    def __init__(self, known: Definitions, kind: str) -> None:
         """Keep the definitions."""
         self._definitions = known
+        self._kind = kind
 
     def pause(self, name: str, *, cause: Cause) -> Unit:
-        """Return the unit that pauses an automation. It raises NotFound."""
-        return self._definitions.pausing("automation", name, paused=True)
+        """Return the unit that pauses a definition. It raises NotFound, Conflict."""
+        return self._definitions.pausing(self._kind, name, paused=True)
 
     def resume(self, name: str, *, cause: Cause) -> Unit:
-        """Return the unit that resumes an automation. It raises NotFound."""
-        return self._definitions.pausing("automation", name, paused=False)
+        """Return the unit that resumes a definition. It raises NotFound."""
+        return self._definitions.pausing(self._kind, name, paused=False)
 
 
 def _text(spec: Definition) -> str:
@@ -291,10 +296,19 @@ def _text(spec: Definition) -> str:
 
 def _same_windows(kind: str, before: str, spec: Definition) -> bool:
     """Return whether a new version keeps the windows of the one before (law S4)."""
-    if kind != "automation":
+    if kind not in ("automation", "flow"):
         return True
-    old = parse_definition(kind, json.loads(before))
-    return fingerprint(old.trigger) == fingerprint(spec.trigger)  # type: ignore[union-attr]
+    old, new = _trigger(parse_definition(kind, json.loads(before))), _trigger(spec)
+    if old is None or new is None:
+        return old is new
+    return fingerprint(old) == fingerprint(new)
+
+
+def _trigger(spec: Definition) -> Trigger | None:
+    """Return what a definition waits for; None if it waits for nothing."""
+    if isinstance(spec, Automation):
+        return spec.trigger
+    return schedule_of(spec) if isinstance(spec, Flow) else None
 
 
 def _enabled(version: Version | None) -> bool:

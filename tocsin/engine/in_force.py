@@ -7,21 +7,25 @@ fires does not depend on when, or by how many processes, the log is read (laws O
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tocsin.errors import JudgeFailed
 from tocsin.schemas.automation import Automation
 from tocsin.schemas.firing import Decision
+from tocsin.schemas.flow import Flow
 from tocsin.schemas.moments import Micros
+from tocsin.schemas.scheduled import automation_of as scheduled
+from tocsin.schemas.scheduled import judged_name, written_name
 from tocsin.store import definitions, firings, log, states
 from tocsin.store.definitions import Pause, Version
 from tocsin.store.writer import Transaction
 from tocsin.triggers.judge import Armed, Judge, Judgement, State, automation_of
 from tocsin.triggers.machine import Outage, Outages
 
-KIND = "automation"
+KINDS = ("automation", "flow")
+"""The kinds of definitions that are judged: flows by their schedules."""
 Asking: TypeAlias = Generator[frozenset[str], Mapping[str, State | None], Judgement]
 """The judge at work: it asks for states and in the end returns what it judged."""
 
@@ -52,10 +56,8 @@ class InForce:
 
     def load(self, tx: Transaction, at_seq: int) -> None:
         """Take everything that is in force for the event behind a place."""
-        versions = definitions.in_force(tx.connection, at_seq=at_seq, kind=KIND)
-        pauses = self._pauses(tx, at_seq)
         known = self.automations.keys()
-        self.automations = {one.name: self._live(one, pauses.get(one.name, ())) for one in versions if self._mine(one)}
+        self.automations = self._lives(tx, at_seq)
         self.judge = self.judge.replace(
             armed=[live.armed for live in self.automations.values()],
             removed=known - self.automations.keys(),
@@ -70,18 +72,15 @@ class InForce:
         is closed and armed from T0 on, and deadlines are primed (laws O3, S4). Returned are the decisions about windows
         that were closed.
         """
-        changed = definitions.changed_names(tx.connection, KIND, after_seq=after_seq, to_seq=to_seq)
+        changed = {
+            judged_name(kind, name)
+            for kind in KINDS
+            for name in definitions.changed_names(tx.connection, kind, after_seq=after_seq, to_seq=to_seq)
+        }
         if not changed:
             return None
-        few = changed if len(changed) <= _FEW else None
-        versions = definitions.in_force(tx.connection, at_seq=to_seq, kind=KIND, names=few)
-        pauses = self._pauses(tx, to_seq)
         before = {name: self.automations[name] for name in changed if name in self.automations}
-        after = {
-            one.name: self._live(one, pauses.get(one.name, ()))
-            for one in versions
-            if one.name in changed and self._mine(one)
-        }
+        after = self._lives(tx, to_seq, changed)
         judge_before = self.judge
         self.automations = {name: live for name, live in self.automations.items() if name not in changed} | after
         self.judge = self.judge.replace(
@@ -196,11 +195,21 @@ class InForce:
             self.save(tx, judgement.changed, outages)
             after_seq = part[-1].seq
 
-    def _mine(self, version: Version) -> bool:
-        return version.shard == self._shard
+    def _lives(self, tx: Transaction, at_seq: int, names: Collection[str] | None = None) -> dict[str, Live]:
+        """Return what is judged behind a place of the log, by the name under which it is; only `names`, if given."""
+        found: dict[str, Live] = {}
+        pauses = self._pauses(tx, at_seq)
+        few = None if names is None or len(names) > _FEW else {written_name(name) for name in names}
+        for kind in KINDS:
+            for version in definitions.in_force(tx.connection, at_seq=at_seq, kind=kind, names=few):
+                name = judged_name(kind, version.name)
+                if version.shard != self._shard or (names is not None and name not in names):
+                    continue
+                if (spec := _spec(version)) is not None:
+                    found[name] = self._live(version, spec, pauses.get(name, ()))
+        return found
 
-    def _live(self, version: Version, pauses: Sequence[Pause]) -> Live:
-        spec = Automation.model_validate_json(version.document)
+    def _live(self, version: Version, spec: Automation, pauses: Sequence[Pause]) -> Live:
         armed = Armed(
             name=spec.name,
             trigger=spec.trigger,
@@ -216,12 +225,14 @@ class InForce:
         return Live(version, spec, armed, _written(spec.actions), _written(spec.actions_on_resolve))
 
     def _pauses(self, tx: Transaction, at_seq: int) -> dict[str, list[Pause]]:
-        """Return the pauses as they stand at a place of the log, by automation."""
+        """Return the pauses as they stand at a place of the log, by the name under which something is judged."""
         found: dict[str, list[Pause]] = {}
-        for pause in definitions.pauses_of(tx.connection, KIND, "enabled"):
-            if pause.from_seq <= at_seq:
-                over = pause.to_seq is not None and pause.to_seq <= at_seq
-                found.setdefault(pause.name, []).append(pause if over else replace(pause, to_seq=None, to_us=None))
+        for kind in (*KINDS, "enabled"):
+            for pause in definitions.pauses_of(tx.connection, kind):
+                if pause.from_seq <= at_seq:
+                    over = pause.to_seq is not None and pause.to_seq <= at_seq
+                    pause_then = pause if over else replace(pause, to_seq=None, to_us=None)
+                    found.setdefault(judged_name(kind, pause.name), []).append(pause_then)
         return found
 
 
@@ -239,6 +250,13 @@ def drive_with(asked: Asking, cache: dict[str, State | None], judge: Judge, tx: 
     except StopIteration as judged:
         judgement: Judgement = judged.value
         return judgement
+
+
+def _spec(version: Version) -> Automation | None:
+    """Return what a version says is judged; None for a flow without a schedule."""
+    if version.kind == "flow":
+        return scheduled(Flow.model_validate_json(version.document))
+    return Automation.model_validate_json(version.document)
 
 
 def _written(actions: Sequence[object]) -> tuple[tuple[str, str], ...]:

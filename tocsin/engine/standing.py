@@ -1,4 +1,4 @@
-"""How automations stand: what they are waiting for, for the API and the command line."""
+"""How automations and flows stand: what they are waiting for, for the API and the command line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.evaluator import Evaluator
 from tocsin.errors import JudgeFailed
+from tocsin.schemas.scheduled import judged_name
 from tocsin.store import definitions, firings, states
 from tocsin.store.database import Connection
 
@@ -44,6 +45,21 @@ def automation(connection: Connection, known: Definitions, evaluator: Evaluator,
         "last_firing": firings.newest_of(connection, name),
         "decisions": firings.notes_of(connection, name, limit=10),
     }
+
+
+def flows(connection: Connection, known: Definitions, evaluator: Evaluator) -> list[dict[str, Any]]:
+    """Return every flow: definition, origin, whether its schedule is paused, and the moment at which it runs next.
+
+    That is None for a flow without a schedule, and while it is paused.
+    """
+    paused = definitions.open_pauses(connection, "flow")
+    found = []
+    for name, entry in sorted(known.entries("flow").items()):
+        keys = [] if name in paused else _keys(connection, evaluator, judged_name("flow", name))
+        following = keys[0].get("next") if keys else None
+        found.append({"name": name, "definition": json.loads(entry.text), "origin": entry.origin,
+                      "paused": name in paused, "next": following})  # fmt: skip
+    return found
 
 
 def _state(text: str, *, paused: bool) -> str:

@@ -182,6 +182,24 @@ class ResumeAutomation(ActionSpec):
     automation: Text = Field(description="The name of the automation (template).")
 
 
+class PauseFlow(ActionSpec):
+    """Pause the schedule of a flow, as `tocsin flows pause` does; it can still be run."""
+
+    templated: ClassVar[tuple[str, ...]] = ("flow",)
+
+    type: Literal["pause-flow"]
+    flow: Text = Field(description="The name of the flow (template).")
+
+
+class ResumeFlow(ActionSpec):
+    """Resume the paused schedule of a flow; `catch_up` says what of the pause is run (law T2)."""
+
+    templated: ClassVar[tuple[str, ...]] = ("flow",)
+
+    type: Literal["resume-flow"]
+    flow: Text = Field(description="The name of the flow (template).")
+
+
 class EmitEvent(ActionSpec):
     """Emit an event; it carries the chain of automations that led to it (law F5)."""
 
@@ -218,7 +236,7 @@ class Log(ActionSpec):
 
 AnyAction = (
     CallWebhook | SendNotification | RunFlow | CancelRun | PauseQueue | ResumeQueue
-    | PauseAutomation | ResumeAutomation | EmitEvent | Log
+    | PauseAutomation | ResumeAutomation | PauseFlow | ResumeFlow | EmitEvent | Log
 )  # fmt: skip
 
 Action = Annotated[AnyAction, Field(discriminator="type")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, model_validator
 
@@ -45,6 +45,9 @@ class FlowSchedule(Spec):
     anchor: AwareDatetime | None = Field(None, description="A time that `every` counts from.")
     rrule: Recurrence | None = Field(None, description="A recurrence rule of RFC 5545.")
     timezone: Zone = Field("UTC", description="The zone in which `cron` and `rrule` are read.")
+    catch_up: Literal["last", "all", "none"] = Field(
+        "last", description="Which times that passed during a downtime, or a pause, run after it (law T2)."
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> FlowSchedule:
@@ -54,6 +57,8 @@ class FlowSchedule(Spec):
             raise ValueError(f"a schedule has one of `cron`, `every` and `rrule`; {what}: keep one")
         if self.anchor is not None and self.every is None:
             raise ValueError("`anchor` is where `every` counts from: leave it out, or write `every: 1h`")
+        if self.every is not None and self.timezone != "UTC":
+            raise ValueError("`every` is the same in all zones: leave `timezone` out, or write `cron`")
         return self
 
 
