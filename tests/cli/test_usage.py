@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
 import tocsin as package
 from tests.cli.conftest import Tocsin
+from tocsin.errors import JudgeFailed
 
 
 def test_the_version_is_printed(tocsin: Tocsin) -> None:
@@ -118,3 +120,49 @@ def test_doctor_says_which_secret_is_missing_and_never_shows_one(tocsin: Tocsin,
     assert ("server", False) in found
     assert "hush-hush" not in done.out + done.err
     assert "whisper" not in done.out + done.err
+
+
+def test_a_judge_that_fails_names_the_automation(
+    tocsin: Tocsin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S5: in a backtest there is nobody to alarm but the user."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise JudgeFailed("KeyError: 7", automation="a", seq=1)
+
+    monkeypatch.setattr("tocsin.triggers.simulate.Memory.run", fail)
+    (tmp_path / "a.yaml").write_text("automations: [{name: a, trigger: {expect: x}}]")
+    (tmp_path / "e.jsonl").write_text('{"event": "x", "resource": {"id": "a"}, "occurred": "2026-03-02T09:00:00Z"}')
+    done = tocsin("backtest", "a.yaml", "--events", "e.jsonl")
+    assert done.status == 1
+    assert done.err == "tocsin: judging the automation 'a' failed, which is our mistake: KeyError: 7\n"
+
+
+def test_a_backtest_of_nothing_in_particular_is_a_wrong_use(tocsin: Tocsin, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("automations: [{name: a, trigger: {expect: x}}]")
+    assert "what to judge is missing" in tocsin("backtest", "a.yaml").err
+    missing = tocsin("backtest", "a.yaml", "--events", "none.jsonl")
+    assert (missing.status, missing.err) == (1, "tocsin: none.jsonl: No such file or directory\n")
+    unknown = tocsin("backtest", "a.yaml", "--events", "a.yaml", "--automation", "b")
+    assert (unknown.status, unknown.err) == (
+        1,
+        "tocsin: there is no automation 'b' in these definitions; there are a\n",
+    )
+
+
+def test_a_disabled_automation_is_backtested_only_when_it_is_named(tocsin: Tocsin, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("automations: [{name: a, enabled: false, trigger: {expect: x}}]")
+    (tmp_path / "e.jsonl").write_text('{"event": "x", "resource": {"id": "a"}, "occurred": "2026-03-02T09:00:00Z"}')
+    everything = tocsin("backtest", "a.yaml", "--events", "e.jsonl")
+    assert (everything.status, everything.out) == (0, "")
+    assert everything.err == "0 firings of 0 automations over 1 event\n"
+    named = tocsin("backtest", "a.yaml", "--events", "e.jsonl", "--automation", "a")
+    assert "  fired     a  x happened at" in named.out
+
+
+def test_a_backtest_reads_standard_input(tocsin: Tocsin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.yaml").write_text("automations: [{name: a, trigger: {expect: x}}]")
+    event = b'{"event": "x", "resource": {"id": "a"}, "occurred": "2026-03-02T09:00:00Z"}\n'
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(event)))
+    done = tocsin("backtest", "a.yaml", "--events", "-", "--json")
+    assert json.loads(done.out)["events"] == ["line-1"]

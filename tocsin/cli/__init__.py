@@ -9,7 +9,7 @@ import typer
 
 from tocsin import __version__
 from tocsin.cli import automations, definitions, events, firings, server, work
-from tocsin.errors import InvalidInput, TocsinError
+from tocsin.errors import InvalidInput, JudgeFailed, TocsinError
 
 FAILED = 1
 WRONG_USE = 2
@@ -64,6 +64,8 @@ def main() -> NoReturn:
         count = len(error.problems)
         what = "one thing is wrong:" if count == 1 else f"{count} things are wrong:"
         _complain(FAILED, what, *map(str, error.problems))
+    except JudgeFailed as error:
+        _complain(FAILED, f"judging the automation {error.automation!r} failed, which is our mistake: {error}")
     except TocsinError as error:
         _complain(FAILED, *str(error).splitlines())
     except OSError as error:
