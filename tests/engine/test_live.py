@@ -1,4 +1,4 @@
-"""Live judgement is a function of the log: batches, restarts and outages do not change what fires (laws O1, S1, S2, F2).
+"""Live judgement is a function of the log: batches, restarts and outages change nothing (laws O1, S1, S2, F2).
 
 Each history is sent to a server on a virtual clock, in requests of random size, with restarts in between; what it has
 stored in the end is compared, firing by firing and decision by decision, with one run of the judge over its log.
