@@ -12,6 +12,7 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from random import Random
 from typing import Any
 
@@ -74,7 +75,8 @@ def restart(memory: Memory) -> None:
         again = memory.judge.decode(key, state.encode())
         assert again is not None
         assert again.encode() == state.encode(), key
-        assert (again.wake_us, again.idle_since_us) == (state.wake_us, state.idle_since_us), key
+        before, after = memory.judge.describe(key, state), memory.judge.describe(key, again)
+        assert (again.wake_us, again.idle_since_us, after) == (state.wake_us, state.idle_since_us, before), (before, after)
         memory.states[key] = again
 
 
@@ -89,7 +91,10 @@ def disagreement(history: History, random: Random, gaps: Gaps = ()) -> dict[str,
     arrivals = read_log(history[1])
     wanted = by_model(history, gaps)
     whole = at_once(history, gaps)
-    parts = list(in_batches(history, random, gaps))
+    try:
+        parts = list(in_batches(history, random, gaps))
+    except AssertionError as error:
+        return {"not the same after a restart": [str(error)[:2000]]}
     found = rows(whole.firings, arrivals)
     if found != wanted:
         return {
@@ -98,12 +103,18 @@ def disagreement(history: History, random: Random, gaps: Gaps = ()) -> dict[str,
         }
     firings = [firing for part in parts for firing in part.firings]
     if firings != whole.firings:
-        return {"at once": whole.firings, "in batches": firings}
+        return first_difference(whole.firings, firings)
     said = [
         [f"{iso(one.at_us)} {one.outcome} {one.labels} {one.seq} {one.text}" for one in decisions]
         for decisions in (whole.decisions, [decision for part in parts for decision in part.decisions])
     ]
-    return None if said[0] == said[1] else {"at once": said[0], "in batches": said[1]}
+    return None if said[0] == said[1] else first_difference(*said)
+
+
+def first_difference(whole: Sequence[object], parts: Sequence[object]) -> dict[str, Any]:
+    """Return where two lists begin to differ."""
+    place = next(place for place, (one, other) in enumerate(zip_longest(whole, parts)) if one != other)
+    return {"at once": whole[place : place + 1], "in batches": parts[place : place + 1]}
 
 
 def shrunk(history: History, seed: int, gaps: Gaps) -> History:

@@ -24,34 +24,41 @@ from tocsin.triggers.watch import Fold, Watch, WatchState, Window
 
 
 class Beats(Fold):
-    """What a key's events add up to: the N newest, where counting started, and the deadline that follows."""
+    """What a key's events add up to: the N newest, where counting started, and the deadline that follows.
 
-    __slots__ = ("due_us", "newest", "start_us")
+    `done_us` is the last deadline that was settled, `arrived_us` when the last event arrived, and `kept_us` the deadline that was still to come then, if it was set
+    by an event from before the settled end: it opened no window by its place, and yet the key is watched (law O4).
+    """
+
+    __slots__ = ("arrived_us", "done_us", "due_us", "kept_us", "newest", "start_us")
 
     def __init__(self) -> None:
         super().__init__()
         self.start_us: Micros | None = None
         self.newest: list[Counted] = []
         self.due_us: Micros = 0
+        self.arrived_us: Micros = 0
+        self.done_us: Micros | None = None
+        self.kept_us: Micros | None = None
 
     def copy(self) -> Any:
         fold = super().copy()
         fold.start_us, fold.newest, fold.due_us = self.start_us, list(self.newest), self.due_us
+        fold.arrived_us, fold.done_us, fold.kept_us = self.arrived_us, self.done_us, self.kept_us
         return fold
 
     def dump(self) -> list[Any]:
-        return [*super().dump(), self.start_us, self.newest, self.due_us]
+        own = [self.start_us, self.newest, self.due_us, self.arrived_us, self.done_us, self.kept_us]
+        return [*super().dump(), *own]
 
     def load(self, values: list[Any]) -> None:
-        *windows, self.start_us, newest, self.due_us = values
+        *windows, self.start_us, newest, self.due_us, self.arrived_us, self.done_us, self.kept_us = values
         super().load(windows)
         self.newest = [Counted(*one) for one in newest]
 
 
 class Heartbeat(Watch):
     """A Proactive trigger without `after`."""
-
-    exclusive = False
 
     def __init__(self, node: Node, trigger: EventTrigger, *, lateness_us: Micros) -> None:
         super().__init__(node, trigger, lateness_us=lateness_us)
@@ -64,7 +71,7 @@ class Heartbeat(Watch):
     def armed(self, labels: dict[str, str], from_us: Micros) -> WatchState:
         """Return the state of a key that is watched from a moment on, though nothing was seen."""
         state, fold = self.fresh(labels), Beats()
-        self._start(fold, from_us, from_us)
+        self._start(fold, from_us, start_us=from_us)
         state.history = History(fold)
         state.seen_us = from_us
         self.rearm(state)
@@ -83,12 +90,12 @@ class Heartbeat(Watch):
 
     def _beat(self, fold: Beats, seen: Seen) -> tuple[Outcome, str, tuple[object, ...]]:
         time_us = seen.time_us
-        if fold.until_us is not None and time_us <= fold.until_us:
-            return Outcome.IGNORED, "closed up to {0:time}", (fold.until_us,)
+        if fold.is_closed(seen):
+            if fold.until_us is None or time_us > fold.until_us:
+                self._end(fold, seen)
+            return Outcome.IGNORED, "closed until later than that", ()
         if fold.start_us is None:
-            self._start(fold, time_us, seen.received_us)
-            setter = fold.windows[-1].setter = Counted(time_us, seen.seq)
-            fold.newest, fold.windows[-1].counted = [setter], [setter]
+            self._start(fold, seen.received_us, start_us=time_us, event=Counted(time_us, seen.seq))
             return Outcome.OPENED, "watched from now on, due {0:time}", (fold.due_us,)
         if time_us < fold.start_us:
             return Outcome.IGNORED, "from before the watch began at {0:time}", (fold.start_us,)
@@ -103,34 +110,61 @@ class Heartbeat(Watch):
         return Outcome.COUNTED, "seen; still due {0:time}", (due_us,)
 
     def _move(self, fold: Beats, seen: Seen, due_us: Micros) -> None:
-        """End the open window, and open the next with the deadline that follows."""
+        """End the open window, and open the next with the deadline that follows.
+
+        Behind a settled end, an event from before it opens none, unless its deadline is still to come.
+        """
         time_us, end_us, fold.due_us = seen.time_us, fold.end_us, due_us
         if fold.windows:
-            window = fold.windows[-1]
-            if time_us <= window.due_us:
-                window.outcome, window.end_us = Outcome.MET, time_us
-            elif time_us <= window.due_us + self.grace_us:
-                window.outcome = Outcome.LATE
-                window.counted.append(Counted(time_us, seen.seq))
-        elif end_us is not None and time_us < end_us and due_us + self.grace_us <= seen.received_us:
-            return
-        if end_us is None or due_us > end_us:
-            opened_us = due_us - self.within_us
-            setter = Counted(time_us, seen.seq)
-            fold.windows.append(Window(opened_us, due_us, seen.received_us, due_us, list(fold.newest), setter))
+            self._end(fold, seen)
+        elif end_us is not None and time_us < end_us and due_us != fold.kept_us:
+            if due_us + self.grace_us <= fold.arrived_us:
+                return
+            fold.kept_us = due_us
+        self._open(fold, seen.received_us, Counted(time_us, seen.seq))
 
-    def _start(self, fold: Beats, start_us: Micros, received_us: Micros) -> None:
-        due_us = start_us + self.within_us
-        fold.start_us, fold.newest, fold.due_us = start_us, [], due_us
-        fold.windows.append(Window(start_us, due_us, received_us, due_us, []))
+    def _end(self, fold: Beats, seen: Seen) -> None:
+        """Let an event end the open window: in time, or late; else it is left to its verdict."""
+        window = fold.windows[-1] if fold.windows else None
+        if window is None or window.outcome is not None:
+            return
+        if seen.time_us <= window.due_us:
+            window.outcome, window.end_us = Outcome.MET, seen.time_us
+        elif seen.time_us <= window.due_us + self.grace_us:
+            window.outcome = Outcome.LATE
+            window.counted.append(Counted(seen.time_us, seen.seq))
+
+    def _open(self, fold: Beats, received_us: Micros, setter: Counted | None) -> None:
+        """Open the window of the deadline, unless it was settled before."""
+        due_us = fold.due_us
+        if fold.done_us is None or due_us > fold.done_us:
+            opened_us = due_us - self.within_us
+            fold.windows.append(Window(opened_us, due_us, received_us, due_us, list(fold.newest), setter))
+
+    def settled(self, history: History[Beats], settled: list[Window]) -> None:
+        done_us = settled[-1].due_us
+        for fold in (history.base, history.now):
+            fold.windows = [window for window in fold.windows if window.due_us > done_us]
+            fold.done_us = done_us
+
+    def before(self, state: WatchState, seen: Seen) -> None:
+        super().before(state, seen)
+        history = state.history
+        history.base.kept_us = history.now.kept_us
+        history.base.arrived_us = history.now.arrived_us = seen.received_us
+
+    def _start(self, fold: Beats, received_us: Micros, *, start_us: Micros, event: Counted | None = None) -> None:
+        fold.start_us, fold.due_us = start_us, start_us + self.within_us
+        fold.newest = [event] if event else []
+        self._open(fold, received_us, event)
 
     def _until(self, fold: Beats, seen: Seen) -> None:
         time_us = seen.time_us
         fold.until_us = time_us if fold.until_us is None else max(fold.until_us, time_us)
         for window in fold.windows:
-            if window.outcome is None and window.opened_us <= time_us:
+            if window.outcome is None and (window.opened_us <= time_us or not self.reopen):
                 window.outcome, window.end_us = Outcome.CLOSED, min(window.due_us, time_us)
-        if fold.start_us is not None and fold.due_us - self.within_us <= time_us:
+        if fold.start_us is not None and (fold.due_us - self.within_us <= time_us or not self.reopen):
             fold.start_us, fold.newest = None, []
 
     def since(self, window: Window) -> str:
@@ -147,15 +181,15 @@ class Heartbeat(Watch):
             return None
         return state.alert.at_us + self.forget_after_us
 
-    def _review(self, state: WatchState, at_us: Micros, seen: Seen | None, ledger: Ledger) -> None:
+    def _review(self, state: WatchState, seen: Seen | None, *, at_us: Micros, ledger: Ledger) -> None:
         """Resolve when an event moved the deadline to one that is still to come (law P5)."""
         alert, windows = state.alert, state.history.now.windows
         if alert is None:
             return
         if seen is not None and seen.roles & UNTIL and (not self.reopen or alert.opened_us <= seen.time_us):
-            self.resolve(state, seen, at_us, ledger)
+            self.resolve(state, seen, at_us=at_us, ledger=ledger)
         elif windows and windows[-1].due_us + self.grace_us > at_us:
-            self.resolve(state, seen or windows[-1].setter, at_us, ledger)
+            self.resolve(state, seen or windows[-1].setter, at_us=at_us, ledger=ledger)
 
     def describe(self, state: State) -> dict[str, Any]:
         assert isinstance(state, WatchState)

@@ -39,6 +39,9 @@ from tocsin.triggers.machine import (
 )
 from tocsin.triggers.match import AFTER, EXPECT, UNTIL
 
+FOR_EVER: Micros = 1 << 62
+"""The time up to which an `until` closes a key that does not reopen."""
+
 BEAT = 8
 """An arrival that both expects and opens (law P2); kept beside its roles, which it loses one by one as it is used."""
 
@@ -85,33 +88,47 @@ class Window:
                    Counted(*setter) if setter else None, listed, beat, Outcome(outcome) if outcome else None)  # fmt: skip
 
 
+def _holds_back(until: Counted, seen: Seen) -> bool:
+    return until.time_us >= seen.time_us and until.seq < seen.seq
+
+
 class Fold:
     """What a key's events add up to: its windows that are not settled, in order, and where settled time ends.
 
-    `until_us` is the time of the newest `until` event (law P6): what is not later stays closed.
+    `until_us` is the newest time of an `until` event that was folded, and `untils` are those that arrived, whether
+    folded yet or not (law P6): what is not later than one and arrived behind it opens nothing.
     """
 
-    __slots__ = ("end_us", "until_us", "windows")
+    __slots__ = ("end_us", "until_us", "untils", "windows")
 
     def __init__(self) -> None:
         self.windows: list[Window] = []
         self.end_us: Micros | None = None
         self.until_us: Micros | None = None
+        self.untils: list[Counted] = []
+
+    def is_closed(self, seen: Seen) -> bool:
+        """Return whether an `until` event keeps an event from opening or arming anything."""
+        time_us = seen.time_us
+        if self.until_us is not None and time_us <= self.until_us:
+            return True
+        return any(_holds_back(until, seen) for until in self.untils)
 
     def copy(self) -> Any:
         """Return an independent copy."""
         fold = type(self)()
         fold.windows = [window.copy() for window in self.windows]
-        fold.end_us, fold.until_us = self.end_us, self.until_us
+        fold.end_us, fold.until_us, fold.untils = self.end_us, self.until_us, self.untils
         return fold
 
     def dump(self) -> list[Any]:
         """Return JSON values for `load`."""
-        return [[window.dump() for window in self.windows], self.end_us, self.until_us]
+        return [[window.dump() for window in self.windows], self.end_us, self.until_us, self.untils]
 
     def load(self, values: list[Any]) -> None:
         """Put back what was dumped."""
-        windows, self.end_us, self.until_us = values
+        windows, self.end_us, self.until_us, untils = values
+        self.untils = [Counted(*one) for one in untils]
         self.windows = [Window.load(window) for window in windows]
 
 
@@ -135,25 +152,29 @@ class Alert:
 class WatchState(State):
     """One key of a trigger about silence."""
 
-    __slots__ = ("alert", "closed", "history")
+    __slots__ = ("alert", "history")
 
     def __init__(self, labels: dict[str, str], fold: Fold) -> None:
         super().__init__(labels)
         self.history: History[Any] = History(fold)
         self.alert: Alert | None = None
-        self.closed = False
 
     @property
     def idle_since_us(self) -> Micros | None:
         """Since when no window is open and nothing is missed."""
         return None if self.alert or self.history.now.windows else self.seen_us
 
+    def is_over(self, *, reopen: bool) -> bool:
+        """Return whether the key is closed for good, and nothing of it awaits a verdict any more (law P6)."""
+        now = self.history.now
+        return not reopen and bool(now.untils) and not now.windows
+
     def fields(self) -> list[Any]:
-        """Return the closing, the alert and the history. The present is folded again when it is read back."""
+        """Return the alert and the history. The present is folded again when it is read back."""
         history, alert = self.history, self.alert
         said = alert and [alert.firing, alert.verdict, alert.at_us, alert.opened_us, alert.due_us, alert.events,
                           alert.reason, alert.repeats]  # fmt: skip
-        return [self.closed, said, history.newest_us, history.base.dump(), history.entries]
+        return [said, history.newest_us, history.base.dump(), history.entries]
 
 
 class Watch(Machine):
@@ -191,40 +212,38 @@ class Watch(Machine):
         """Judge an arrival: count it, then see whether it closes or resolves the key."""
         assert isinstance(state, WatchState)
         state.seen_us = seen.received_us
-        if state.closed:
-            self.note(state, ledger, Outcome.IGNORED, "closed", at_us=seen.received_us, seq=seen.seq)
+        if state.is_over(reopen=self.reopen):
+            self.note(state, ledger, Outcome.IGNORED, "closed for good", at_us=seen.received_us, seq=seen.seq)
             return
         self._lapse(state, seen.received_us - 1, ledger)
         if seen.roles & (EXPECT | AFTER) == EXPECT | AFTER:
             seen = seen._replace(roles=seen.roles | BEAT)
+        self.before(state, seen)
         outcome, says, args = state.history.add(seen, self.lateness_us, self.step)
         self.note(state, ledger, outcome, says, *args, at_us=seen.received_us, seq=seen.seq)
         self._finish(state, seen.received_us, ledger)
-        if seen.roles & UNTIL and not self.reopen:
-            self._shut(state, seen, ledger)
         if state.alert is not None:
-            self._review(state, seen.received_us, seen, ledger)
+            self._review(state, seen, at_us=seen.received_us, ledger=ledger)
         self.rearm(state)
+
+    def before(self, state: WatchState, seen: Seen) -> None:
+        """Let the folds know of an arrival what they have to know wherever it is placed: that it is an `until`."""
+        if seen.roles & UNTIL:
+            history = state.history
+            untils = [*history.now.untils, Counted(seen.time_us if self.reopen else FOR_EVER, seen.seq)]
+            last = max(untils)
+            needed = [one for one in untils if one is last or any(_holds_back(one, entry) for entry in history.entries)]
+            history.base.untils = history.now.untils = needed
 
     def _finish(self, state: WatchState, at_us: Micros, ledger: Ledger) -> None:
         """Take out windows that ended within what is folded for good: no arrival can change them any more."""
-        base, now = state.history.base, state.history.now
-        while base.windows and base.windows[0].outcome in (Outcome.MET, Outcome.CLOSED):
-            window = base.windows.pop(0)
-            del now.windows[0]
-            base.end_us = window.end_us
-            now.end_us = max(now.end_us or window.end_us, window.end_us)
-            self.ended(state, window, ledger, at_us=at_us)
-
-    def _shut(self, state: WatchState, seen: Seen, ledger: Ledger) -> None:
-        """Close the key for good (law P6): only what was met late still has its verdict to come."""
-        now = state.history.now
-        for window in [window for window in now.windows if window.outcome is not Outcome.LATE]:
-            window.outcome = window.outcome or Outcome.CLOSED
-            self.ended(state, window, ledger, at_us=seen.received_us)
-        now.windows = [window for window in now.windows if window.outcome is Outcome.LATE]
-        state.history.base, state.history.entries = now.copy(), []
-        state.closed = True
+        count = 0
+        for kept, window in zip(state.history.base.windows, state.history.now.windows, strict=False):
+            if kept.outcome not in (Outcome.MET, Outcome.CLOSED) or window.outcome is not kept.outcome:
+                break
+            count += 1
+        if count:
+            self._settle(state, count, ledger, at_us=at_us)
 
     # Moments
 
@@ -236,8 +255,8 @@ class Watch(Machine):
             window = state.history.now.windows[place]
             if ledger.outages.moved(self._moment(window)) > at_us:
                 break
-            self._settle(state, place + 1, at_us, ledger)
-            self._verdict(state, window, at_us, ledger)
+            self._settle(state, place + 1, ledger, at_us=at_us)
+            self._verdict(state, window, ledger, at_us=at_us)
         self._lapse(state, at_us, ledger)
         forget_us = self.forget_at(state)
         if forget_us is not None and ledger.outages.moved(forget_us) <= at_us:
@@ -282,29 +301,23 @@ class Watch(Machine):
             if moment_us <= until_us:
                 count, last_us = place + 1, moment_us
         if count:
-            self._settle(state, count, last_us, ledger)
+            self._settle(state, count, ledger, at_us=last_us)
 
-    def _settle(self, state: WatchState, count: int, at_us: Micros, ledger: Ledger) -> None:
+    def _settle(self, state: WatchState, count: int, ledger: Ledger, *, at_us: Micros) -> None:
         """Make the first windows' outcomes, ends and events final (law O4)."""
         history = state.history
         settled = history.now.windows[:count]
         end_us = settled[-1].end_us
-        history.commit(end_us, self.step)
+        self.settled(history, settled)
         for fold in (history.base, history.now):
-            del fold.windows[:count]
             fold.end_us = end_us if fold.end_us is None else max(fold.end_us, end_us)
-        counted = {event.seq for window in settled for event in window.counted}
-        openers = {window.setter.seq for window in settled if window.setter}
-        for place, entry in enumerate(history.entries):
-            used = (EXPECT if entry.seq in counted else 0) | (AFTER if entry.seq in openers else 0)
-            if used and self.exclusive:
-                history.entries[place] = entry._replace(roles=entry.roles & ~used)
         for window in settled:
             if window.outcome in (Outcome.MET, Outcome.CLOSED):
                 self.ended(state, window, ledger, at_us=at_us)
 
-    exclusive = True
-    """Whether an event counts for one window only (law P1)."""
+    @abstractmethod
+    def settled(self, history: History[Any], settled: list[Window]) -> None:
+        """Take settled windows out of the folds, so that folding again does not bring them back (law O4)."""
 
     def ended(self, state: WatchState, window: Window, ledger: Ledger, *, at_us: Micros) -> None:
         """Say how a window ended that has no verdict."""
@@ -314,12 +327,12 @@ class Watch(Machine):
 
     # Verdicts
 
-    def _verdict(self, state: WatchState, window: Window, at_us: Micros, ledger: Ledger) -> None:
+    def _verdict(self, state: WatchState, window: Window, ledger: Ledger, *, at_us: Micros) -> None:
         events = window.events
         sentence = f"expected {self.what}{labelled(state.labels)} {self.since(window)}, due {clock(window.due_us)}"
         if window.outcome is Outcome.LATE:
-            self._late(state, window, ledger, Said(Verdict.LATE, at_us, f"{sentence}; it came late, at "
-                       f"{clock(max(events).time_us)}", self._about(window), events))  # fmt: skip
+            reason = f"{sentence}; it came late, at {clock(max(events).time_us)}"
+            self._late(state, window, ledger, said=Said(Verdict.LATE, at_us, reason, self._about(window), events))
             return
         outage = ledger.outages.over(window.opened_us, window.due_us)
         verdict = Verdict.UNKNOWN if outage else Verdict.MISSED
@@ -333,9 +346,9 @@ class Watch(Machine):
         firing = self.fire(state, ledger, Said(verdict, at_us, reason, self._about(window), events, window.due_us,
                                                (window.opened_us, window.due_us)))  # fmt: skip
         state.alert = Alert(firing, verdict, at_us, window.opened_us, window.due_us, events, reason)
-        self._review(state, at_us, None, ledger)
+        self._review(state, None, at_us=at_us, ledger=ledger)
 
-    def _late(self, state: WatchState, window: Window, ledger: Ledger, said: Said) -> None:
+    def _late(self, state: WatchState, window: Window, ledger: Ledger, *, said: Said) -> None:
         if self.fires_late:
             said.due_us, said.window_us = window.due_us, (window.opened_us, window.due_us)
             self.fire(state, ledger, said)
@@ -348,14 +361,14 @@ class Watch(Machine):
     # Missed keys
 
     @abstractmethod
-    def _review(self, state: WatchState, at_us: Micros, seen: Seen | None, ledger: Ledger) -> None:
+    def _review(self, state: WatchState, seen: Seen | None, *, at_us: Micros, ledger: Ledger) -> None:
         """See whether a missed key resolves, or is missed no more for another reason."""
 
-    def resolve(self, state: WatchState, by: Seen | Counted, at_us: Micros, ledger: Ledger) -> None:
+    def resolve(self, state: WatchState, by: Seen | Counted | None, *, at_us: Micros, ledger: Ledger) -> None:
         """End a missed key's silence (law P5)."""
-        alert = state.alert
+        alert, state.alert = state.alert, None
         assert alert is not None
-        state.alert = None
+        assert by is not None, "only an event moves a deadline"
         event = Counted(by.time_us, by.seq)
         reason = (f"{self.what}{labelled(state.labels)} seen again, at {clock(by.time_us)}; "
                   f"{alert.verdict} since {clock(alert.due_us)}")  # fmt: skip
@@ -395,7 +408,7 @@ class Watch(Machine):
     def restore(self, state: State, fields: list[Any]) -> None:
         """Read the history back, and fold the present from it."""
         assert isinstance(state, WatchState)
-        state.closed, said, newest_us, base, entries = fields
+        said, newest_us, base, entries = fields
         if said:
             firing, verdict, at_us, opened_us, due_us, events, reason, repeats = said
             state.alert = Alert(firing, Verdict(verdict), at_us, opened_us, due_us, [Counted(*one) for one in events],
@@ -418,5 +431,5 @@ class Watch(Machine):
             ],
             "missed": alert and {"due": iso(alert.due_us), "since": iso(alert.at_us), "repeats": alert.repeats,
                                  "firing": alert.firing},
-            "closed": state.closed,
+            "closed": state.is_over(reopen=self.reopen),
         }  # fmt: skip

@@ -23,6 +23,7 @@ from typing import Any
 from tocsin.schemas.firing import Outcome
 from tocsin.schemas.moments import Micros, span
 from tocsin.schemas.trigger import EventTrigger
+from tocsin.triggers.history import History
 from tocsin.triggers.machine import Counted, Ledger, Node, Seen, State, clock
 from tocsin.triggers.match import AFTER, EXPECT, UNTIL
 from tocsin.triggers.watch import BEAT, Alert, Fold, Watch, WatchState, Window
@@ -83,7 +84,10 @@ class Windows(Watch):
 
     def _until(self, fold: Fold, time_us: Micros) -> int:
         fold.until_us = time_us if fold.until_us is None else max(fold.until_us, time_us)
-        shut = [window for window in fold.windows if window.outcome is None and window.opened_us <= time_us]
+        shut = [
+            window for window in fold.windows
+            if window.outcome is None and (window.opened_us <= time_us or not self.reopen)
+        ]  # fmt: skip
         for window in shut:
             window.outcome, window.end_us = Outcome.CLOSED, min(window.due_us, time_us)
         return len(shut)
@@ -93,13 +97,25 @@ class Windows(Watch):
         end_us = fold.windows[-1].end_us if fold.windows else fold.end_us
         if end_us is not None and time_us < end_us:
             return None
-        if fold.until_us is not None and time_us <= fold.until_us:
+        if fold.is_closed(seen):
             return None
         due_us = time_us + self.within_us
         window = Window(time_us, due_us, seen.received_us, due_us, [], Counted(time_us, seen.seq), listed=True)
         window.beat = bool(seen.roles & BEAT)
         fold.windows.append(window)
         return window
+
+    def settled(self, history: History[Fold], settled: list[Window]) -> None:
+        """Fold for good what stands in front of the settled end; it can open and meet nothing behind it any more."""
+        history.commit(settled[-1].end_us, self.step)
+        for fold in (history.base, history.now):
+            del fold.windows[: len(settled)]
+        counted = {event.seq for window in settled for event in window.counted}
+        openers = {window.setter.seq for window in settled if window.setter}
+        for place, entry in enumerate(history.entries):
+            used = (EXPECT if entry.seq in counted else 0) | (AFTER if entry.seq in openers else 0)
+            if used:
+                history.entries[place] = entry._replace(roles=entry.roles & ~used)
 
     def since(self, window: Window) -> str:
         count = f", {len(window.counted)} of {self.threshold} came" if self.threshold > 1 else ""
@@ -108,17 +124,17 @@ class Windows(Watch):
     def forget_at(self, state: WatchState) -> Micros | None:
         return None
 
-    def _review(self, state: WatchState, at_us: Micros, seen: Seen | None, ledger: Ledger) -> None:
+    def _review(self, state: WatchState, seen: Seen | None, *, at_us: Micros, ledger: Ledger) -> None:
         """Resolve by a plain expect from the opening on (P1), or by a heartbeat that moves the deadline (P2, P5)."""
         alert, windows = state.alert, state.history.now.windows
         if alert is None:
             return
         if seen is not None and self._ends(alert, seen):
-            self.resolve(state, seen, at_us, ledger)
+            self.resolve(state, seen, at_us=at_us, ledger=ledger)
         elif windows and not windows[-1].beat:
             state.alert = None
         elif windows and windows[-1].due_us + self.grace_us > at_us:
-            self.resolve(state, seen or windows[-1].setter, at_us, ledger)
+            self.resolve(state, seen or windows[-1].setter, at_us=at_us, ledger=ledger)
 
     def _ends(self, alert: Alert, seen: Seen) -> bool:
         if seen.roles & UNTIL and (not self.reopen or alert.opened_us <= seen.time_us):
