@@ -83,8 +83,10 @@ async def test_what_is_delivered_again_before_it_has_settled_was_not_missed(live
     live.turn(40)
     await live.start()
     late = [event(occurred=from_micros(T0 + second * SECOND)) for second in range(9, 60, 9)]
-    await live.send(*late[:4], at_s=45)
-    await live.send(*late[4:], at_s=54)
+    await up(live, until_s=45)
+    await live.send(*late[:4])
+    await up(live, until_s=54)
+    await live.send(*late[4:])
     await up(live, until_s=63)
     await live.send(event())
     await up(live, until_s=101)

@@ -66,11 +66,7 @@ def _condition(connection: Connection, wanted: EventFilter) -> ColumnElement[boo
     if wanted.until_us is not None:
         parts.append(events.c.received_us < wanted.until_us)
     if wanted.q:
-        needle = literal(wanted.q.encode())
-        found = (
-            func.instr(events.c.body, needle) if is_sqlite else events.c.body.op("~~")(b"%" + wanted.q.encode() + b"%")
-        )
-        parts.append(found > 0 if is_sqlite else found)
+        parts.append(_contains(wanted.q, is_sqlite=is_sqlite))
     return and_(literal(True), *parts)
 
 
@@ -83,3 +79,11 @@ def _named(pattern: str, *, is_sqlite: bool) -> ColumnElement[bool]:
         return events.c.event.op("GLOB")(escaped.replace("*", "?*"))
     escaped = "".join(f"\\{char}" if char in "%_\\" else char for char in pattern)
     return events.c.event.op("~~")(escaped.replace("*", "_%"))
+
+
+def _contains(text: str, *, is_sqlite: bool) -> ColumnElement[bool]:
+    """Return the condition that the body contains a text; bodies are bytes."""
+    if is_sqlite:
+        return func.instr(events.c.body, literal(text.encode())) > 0
+    escaped = "".join(f"\\{char}" if char in "%_\\" else char for char in text)
+    return events.c.body.op("~~")(f"%{escaped}%".encode())
