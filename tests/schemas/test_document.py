@@ -429,3 +429,14 @@ def test_what_comes_over_the_api_starts_no_programs_and_reads_no_files(kind: str
 def test_what_comes_over_the_api_may_use_the_secrets_that_are_listed() -> None:
     data = {"name": "a", "type": "slack", "url": {"env": "OPEN"}}
     assert parse_definition("channel", data, restricted=True, secrets={"OPEN"}).name == "a"
+
+
+@pytest.mark.parametrize("more", [{"type": "checkin"}, {"type": "webhook", "recipe": "github", "secret": {"env": "S"}}])
+def test_e2_no_source_takes_the_name_of_the_engine(more: dict[str, Any]) -> None:
+    """What a source sends carries its name: under the engine's it could take the identities of the engine's events."""
+    with pytest.raises(InvalidDefinition) as refused:
+        parse(json.dumps({"sources": [{"name": "tocsin", **more}]}), file="a.yaml")
+    (problem,) = refused.value.problems
+    assert problem.field == "sources[tocsin].name"
+    assert problem.message == "`tocsin` is the source of the engine's own events: choose another name"
+    assert parse(json.dumps({"sources": [{"name": "tocsin-2", **more}]})).sources[0].name == "tocsin-2"

@@ -24,6 +24,9 @@ from tocsin.schemas.moments import Micros, iso, to_micros
 RESERVED = "tocsin."
 """The prefix of the engine's own event names: no sender may use it, and a bare `*` does not match it (law F5)."""
 
+OWN_SOURCE = RESERVED.removesuffix(".")
+"""The source of the engine's own events: no sender may take their identities (law E2)."""
+
 _PREFECT = "prefect.resource."
 
 
@@ -32,6 +35,8 @@ def _as_labels(value: object) -> object:
     if not isinstance(value, dict):
         return value
     for name, label in value.items():
+        if type(name) is not str:
+            return value  # refused by the type of the field
         if type(label) is not str or "\0" in label or "\0" in name or name.startswith(_PREFECT):
             return {bare_label(name): label_text(name, label) for name, label in value.items()}
     return value

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from tocsin.schemas.event import OWN_SOURCE
 from tocsin.schemas.secret import Secret
 from tocsin.schemas.spec import JMESPath, Slug, Spec, Text, with_id, with_id_and_role
+
+
+def _not_reserved(name: str) -> str:
+    if name == OWN_SOURCE:
+        raise ValueError(f"`{OWN_SOURCE}` is the source of the engine's own events: choose another name")
+    return name
+
+
+SourceName = Annotated[Slug, AfterValidator(_not_reserved)]
+"""The name of a source: it stands in an address, and is not the engine's own."""
 
 
 class HmacVerification(Spec):
@@ -69,7 +80,7 @@ class EventMapping(Spec):
 class WebhookSource(Spec):
     """Requests of others, received at `/hooks/NAME`: by a recipe, or by a verification and a mapping of your own."""
 
-    name: Slug = Field(description="The last part of the address, and the source of its events.")
+    name: SourceName = Field(description="The last part of the address, and the source of its events.")
     type: Literal["webhook"]
     recipe: Literal["github"] | None = Field(None, description="A sender that tocsin knows.")
     secret: Secret | None = Field(None, description="The secret that the recipe verifies with.")
@@ -94,7 +105,7 @@ class WebhookSource(Spec):
 class CheckinSource(Spec):
     """A job that reports by calling `/ping/KEY`, also with `/start`, `/fail` or an exit status."""
 
-    name: Slug = Field(description="What it is called, and the source of its events.")
+    name: SourceName = Field(description="What it is called, and the source of its events.")
     type: Literal["checkin"]
     key: Slug | None = Field(
         None, description="Stands in the address and in the events, default the name. Who knows it may check in."

@@ -15,12 +15,9 @@ from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from tocsin.errors import NotJSON, Problem, TooLarge
-from tocsin.schemas.event import RESERVED, Event
+from tocsin.schemas.event import OWN_SOURCE, RESERVED, Event
 from tocsin.sources.limits import Limits
 from tocsin.sources.problems import explained, field_name, refused
-
-ENGINE = RESERVED.removesuffix(".")
-"""The `source` of the engine's own events; no sender may take their identities (law E2)."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -132,8 +129,8 @@ class NativeParser:
             found.append(("event", f"must not be longer than {limits.name_chars} characters"))
         if event.event.startswith(RESERVED):
             found.append(("event", f"names that start with `{RESERVED}` are the engine's own: choose another"))
-        if event.source == ENGINE:
-            found.append(("source", f"`{ENGINE}` is the engine's own: choose another"))
+        if event.source == OWN_SOURCE:
+            found.append(("source", f"`{OWN_SOURCE}` is the engine's own: choose another"))
         if len(event.resource) > limits.labels:
             found.append(("resource", _too_many_labels(event.resource, limits)))
         if event.related:
