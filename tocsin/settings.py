@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tocsin.schemas.moments import Duration
@@ -17,10 +17,10 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 class Settings(BaseSettings):
     """Everything that can be set; one environment variable `TOCSIN_<NAME>` each, flags win."""
 
-    model_config = SettingsConfigDict(env_prefix="TOCSIN_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TOCSIN_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     home: Path = Field(Path(".tocsin"), description="Where the SQLite file, the lock and the output of runs live.")
-    database: str | None = Field(None, description="Database URL; by default SQLite in the home directory.")
+    database: str | None = Field(None, repr=False, description="Database URL; by default SQLite in the home directory.")
     host: str = Field("127.0.0.1", description="Address to listen on; other than loopback needs a token.")
     port: int = Field(8710, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     token: SecretStr | None = Field(None, description="Bearer token of administrators.")
@@ -32,7 +32,9 @@ class Settings(BaseSettings):
         frozenset(), description="Hosts that templates may fill in although they are not public."
     )
     settle: Duration = Field(timedelta(seconds=60), description="How long verdicts wait after an outage (law S2).")
-    blind_after: Duration = Field(timedelta(seconds=10), description="A longer gap is an outage (law S2).")
+    blind_after: Duration = Field(
+        timedelta(seconds=10), ge=timedelta(seconds=3), description="A longer gap is an outage (law S2); at least 3s."
+    )
     lateness: Duration = Field(timedelta(seconds=60), description="Default `lateness` of triggers (law R3).")
     max_depth: int = Field(3, ge=1, le=100, description="How often an automation may fire from its own chain (law F5).")
     event_bytes: int = Field(1 << 20, ge=1024, description="The largest event, in bytes.")
@@ -53,10 +55,19 @@ class Settings(BaseSettings):
                 values[name] = frozenset(part.strip() for part in text.split(",") if part.strip())
         return values
 
+    @field_validator("token", "emit_token")
+    @classmethod
+    def _not_empty(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not token.get_secret_value().strip():
+            raise ValueError("an empty token keeps nobody out: give it a value, or leave it out")
+        return token
+
     @model_validator(mode="after")
-    def _token_unless_loopback(self) -> Self:
-        if self.host not in LOOPBACK and self.token is None:
+    def _token_where_needed(self) -> Self:
+        if self.token is None and self.host not in LOOPBACK:
             raise ValueError(f"listening on {self.host} needs TOCSIN_TOKEN; without a token only loopback is allowed")
+        if self.token is None and self.emit_token is not None:
+            raise ValueError("TOCSIN_EMIT_TOKEN protects nothing without TOCSIN_TOKEN: set that, too")
         return self
 
     def database_url(self) -> str:

