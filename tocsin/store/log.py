@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, select, update
 
 from tocsin.schemas.event import Arrival, Event, arrival
 from tocsin.schemas.firing import Decision
 from tocsin.schemas.identity import uuid7
 from tocsin.schemas.moments import Micros
+from tocsin.store.bulk import Bulk, Row
 from tocsin.store.tables import events, head, identities
 from tocsin.store.writer import Fresh, Transaction
 
@@ -65,7 +65,7 @@ def append(tx: Transaction, drafts: Sequence[Draft]) -> Appended:
     ids = [placed.event.id or "" for placed in arrivals]
     new = _unknown(connection, arrivals)
     if new:
-        connection.execute(_INSERT, [_row(placed) for placed in new])
+        _INSERT.execute(connection, [_row(placed) for placed in new])
         connection.execute(_MOVE_HEAD, {"to_seq": new[-1].seq, "to_received_us": received_us})
         tx.fresh.append(Fresh(before.seq, new))
     return Appended(new, len(arrivals) - len(new), ids)
@@ -87,12 +87,8 @@ def next_place(tx: Transaction) -> Place:
 
 def _unknown(connection: Connection, arrivals: list[Arrival]) -> list[Arrival]:
     """Keep the identities of the arrivals and return those that were not known (law E2)."""
-    rows = [{"id": placed.event.id, "source": placed.event.source, "seq": placed.seq} for placed in arrivals]
-    if not rows:
-        return []
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    kept = connection.execute(dialect.insert(identities).on_conflict_do_nothing(), rows).rowcount
-    if kept == len(rows):
+    rows = [(placed.event.id, placed.event.source, placed.seq) for placed in arrivals]
+    if _KEEP.execute(connection, rows) == len(rows):
         return arrivals
     seqs: dict[tuple[str, str], int] = {}
     for part in _parts(sorted({placed.event.id or "" for placed in arrivals})):
@@ -101,19 +97,11 @@ def _unknown(connection: Connection, arrivals: list[Arrival]) -> list[Arrival]:
     return [placed for placed in arrivals if seqs.get((placed.event.id or "", placed.event.source)) == placed.seq]
 
 
-def _row(placed: Arrival) -> dict[str, object]:
+def _row(placed: Arrival) -> Row:
     event = placed.event
-    return {
-        "seq": placed.seq,
-        "received_us": placed.received_us,
-        "time_us": placed.time_us,
-        "source": event.source,
-        "id": event.id,
-        "event": event.event,
-        "resource_id": event.resource["id"],
-        "body": _to_json(event),
-        "chain": json.dumps(placed.chain) if placed.chain else None,
-    }
+    chain = json.dumps(placed.chain) if placed.chain else None
+    return (placed.seq, placed.received_us, placed.time_us, event.source, event.id, event.event,
+            event.resource["id"], _to_json(event), chain)  # fmt: skip
 
 
 def read_arrival(row: Any) -> Arrival:
@@ -169,9 +157,7 @@ def since(connection: Connection, *, from_us: Micros, to_seq: int, after_seq: in
 
 def note_decisions(connection: Connection, decisions: Iterable[tuple[int, bytes]]) -> None:
     """Write what arrivals did beside their rows; `decisions` are pairs of a place and a JSON document."""
-    rows = [{"at_seq": seq, "document": document} for seq, document in decisions]
-    if rows:
-        connection.execute(_NOTE, rows)
+    _NOTE.execute(connection, [(document, seq) for seq, document in decisions])
 
 
 def decisions_of(connection: Connection, seq: int) -> list[Decision]:
@@ -188,8 +174,15 @@ _STORED = (events.c.seq, events.c.received_us, events.c.time_us, events.c.body, 
 _READ_HEAD = select(head.c.seq, head.c.received_us)
 _HEAD = _READ_HEAD.with_for_update()  # SQLite has one writer and ignores it
 _MOVE_HEAD = update(head).values(seq=bindparam("to_seq"), received_us=bindparam("to_received_us"))
-_INSERT = insert(events)
+_INSERT = Bulk(
+    ("seq", "received_us", "time_us", "source", "id", "event", "resource_id", "body", "chain"),
+    lambda dialect: dialect.insert(events),
+)
+_KEEP = Bulk(("id", "source", "seq"), lambda dialect: dialect.insert(identities).on_conflict_do_nothing())
 _IDENTITIES = select(identities).where(identities.c.id.in_(bindparam("ids", expanding=True)))
 _AFTER = select(*_STORED).where(events.c.seq > bindparam("after_seq")).order_by(events.c.seq).limit(bindparam("most"))
 _BY_SEQ = select(*_STORED).where(events.c.seq.in_(bindparam("seqs", expanding=True)))
-_NOTE = update(events).where(events.c.seq == bindparam("at_seq")).values(decisions=bindparam("document"))
+_NOTE = Bulk(
+    ("document", "at_seq"),
+    lambda _: update(events).where(events.c.seq == bindparam("at_seq")).values(decisions=bindparam("document")),
+)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Executable, bindparam, delete, func, select, update
 
 from tocsin.errors import Conflict
 from tocsin.schemas.moments import Micros
+from tocsin.store.bulk import Bulk
 from tocsin.store.tables import shards, states
 
 _IN = 500
@@ -82,29 +83,8 @@ def waking(connection: Connection, shard: int, *, after_us: Micros, before_us: M
 
 def save(connection: Connection, shard: int, saved: Collection[Saved]) -> None:
     """Insert or replace states."""
-    if not saved:
-        return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(states)
-    statement = statement.on_conflict_do_update(
-        index_elements=["state_key"],
-        set_={
-            "wake_us": statement.excluded.wake_us,
-            "blob": statement.excluded.blob,
-            "shard": statement.excluded.shard,
-        },
-    )
-    rows = [
-        {
-            "state_key": one.state_key,
-            "shard": shard,
-            "automation": one.automation,
-            "wake_us": one.wake_us,
-            "blob": one.blob,
-        }
-        for one in saved
-    ]
-    connection.execute(statement, rows)
+    rows = [(one.state_key, shard, one.automation, one.wake_us, one.blob) for one in saved]
+    _SAVE.execute(connection, rows)
 
 
 def remove(connection: Connection, keys: Iterable[str]) -> None:
@@ -137,6 +117,14 @@ def move_cursor(connection: Connection, before: Cursor, after: Cursor) -> None:
         raise Conflict(f"shard {before.shard} is judged by another process")
 
 
+def _upsert(dialect: Any) -> Executable:
+    statement = dialect.insert(states)
+    replaced = {name: statement.excluded[name] for name in ("wake_us", "blob", "shard")}
+    upsert: Executable = statement.on_conflict_do_update(index_elements=["state_key"], set_=replaced)
+    return upsert
+
+
+_SAVE = Bulk(("state_key", "shard", "automation", "wake_us", "blob"), _upsert)
 _LOAD = select(states.c.state_key, states.c.blob).where(states.c.state_key.in_(bindparam("keys", expanding=True)))
 _DUE = (
     select(states.c.state_key, states.c.wake_us)
