@@ -96,7 +96,8 @@ def disagreement(history: History, random: Random, gaps: Gaps = ()) -> dict[str,
     except AssertionError as error:
         return {"not the same after a restart": [str(error)[:2000]]}
     found = rows(whole.firings, arrivals)
-    if found != wanted:
+    assert len({firing.id for firing in whole.firings}) == len(whole.firings), "an id was given twice (law F1)"
+    if set(found) != set(wanted):
         return {
             "missing": [row for row in wanted if row not in found],
             "wrong": [row for row in found if row not in wanted],

@@ -83,7 +83,7 @@ class DeadlineState(State):
     def __init__(self, labels: dict[str, str]) -> None:
         super().__init__(labels)
         self.history: History[Allotted] = History(Allotted())
-        self.misses: list[tuple[Micros, Verdict]] = []
+        self.misses: list[Micros] = []
 
     @property
     def idle_since_us(self) -> Micros | None:
@@ -130,8 +130,7 @@ class Deadline(Machine):
 
     def restore(self, state: State, fields: list[Any]) -> None:
         assert isinstance(state, DeadlineState)
-        misses, newest_us, (start_us, settled_us, cut_us, counts), entries = fields
-        state.misses = [(due_us, Verdict(verdict)) for due_us, verdict in misses]
+        state.misses, newest_us, (start_us, settled_us, cut_us, counts), entries = fields
         history = state.history
         history.newest_us = newest_us
         history.base.start_us, history.base.settled_us, history.base.cut_us = start_us, settled_us, cut_us
@@ -150,9 +149,8 @@ class Deadline(Machine):
         primed = seen.roles & PRIMED
         if seen.roles == 0:
             return None
-        if not primed:
-            start_us = self._start(seen)
-            fold.start_us = start_us if fold.start_us is None else min(fold.start_us, start_us)
+        if fold.start_us is None and not primed:
+            fold.start_us = self._start(seen)
         due_us = self._late_for(fold, seen) or self._in_time_for(fold, seen)
         if due_us is None:
             return None
@@ -286,7 +284,7 @@ class Deadline(Machine):
                 return
             verdict = Verdict.LATE
         else:
-            outage = ledger.outages.over(*window_us)
+            outage = ledger.outages.over(window_us[0], due_us + self.grace_us)
             verdict = Verdict.UNKNOWN if outage else Verdict.MISSED
             count = f"{len(counted)} of {self.threshold} came" if self.threshold > 1 else "nothing came"
             reason = f"{sentence}, {count}, judged {clock(at_us)}"
@@ -295,20 +293,21 @@ class Deadline(Machine):
                 if not self.fires_unknown:
                     self.note(state, ledger, Outcome.UNKNOWN, "{0}; skipped", reason, at_us=at_us)
                     return
-            state.misses = [*state.misses[1 - MISSES_MAX :], (due_us, verdict)]
+            else:
+                state.misses = [*state.misses[1 - MISSES_MAX :], due_us]
         self.fire(state, ledger, Said(verdict, at_us, reason, (due_us,), counted, due_us, window_us))
 
     def _resolve(self, state: DeadlineState, seen: Seen, ledger: Ledger) -> None:
         """Resolve every open miss whose window began before the event, in one firing (law D2)."""
-        ended = [miss for miss in state.misses if seen.time_us > self.opens_at(miss[0])]
+        ended = [due_us for due_us in state.misses if seen.time_us > self.opens_at(due_us)]
         if not ended:
             return
-        state.misses = [miss for miss in state.misses if miss not in ended]
-        ids = tuple(firing_id(ledger.state_key, due_us, verdict, 0) for due_us, verdict in ended)
-        dues = clock(ended[0][0]) if len(ended) == 1 else f"{len(ended)} due times from {clock(ended[0][0])} on"
+        state.misses = [due_us for due_us in state.misses if seen.time_us <= self.opens_at(due_us)]
+        ids = tuple(firing_id(ledger.state_key, due_us, Verdict.MISSED, 0) for due_us in ended)
+        dues = clock(ended[0]) if len(ended) == 1 else f"{len(ended)} due times from {clock(ended[0])} on"
         reason = f"{self.what}{labelled(state.labels)} seen at {clock(seen.time_us)}; missed: {dues}"
         event = Counted(seen.time_us, seen.seq)
-        said = Said(Verdict.RESOLVED, seen.received_us, reason, (*(due for due, _ in ended), seen.seq), [event],
+        said = Said(Verdict.RESOLVED, seen.received_us, reason, (*ended, seen.seq), [event],
                     seen=seen, resolves=ids)  # fmt: skip
         self.fire(state, ledger, said)
 
@@ -324,5 +323,5 @@ class Deadline(Machine):
         due_us = self._next(state)
         counted = state.history.now.counts.get(due_us, ()) if due_us is not None else ()
         return {"waits for": self.what, "due": iso(due_us), "counted": len(counted), "of": self.threshold,
-                "missed": [iso(due) for due, _ in state.misses]}  # fmt: skip
+                "missed": [iso(due) for due in state.misses]}  # fmt: skip
 

@@ -89,50 +89,48 @@ class Heartbeat(Watch):
         return did
 
     def _beat(self, fold: Beats, seen: Seen) -> tuple[Outcome, str, tuple[object, ...]]:
-        time_us = seen.time_us
-        if fold.is_closed(seen):
-            if fold.until_us is None or time_us > fold.until_us:
-                self._end(fold, seen)
+        time_us, held_back = seen.time_us, fold.is_closed(seen)
+        if held_back and (fold.start_us is None or (fold.until_us is not None and time_us <= fold.until_us)):
             return Outcome.IGNORED, "closed until later than that", ()
         if fold.start_us is None:
             self._start(fold, seen.received_us, start_us=time_us, event=Counted(time_us, seen.seq))
             return Outcome.OPENED, "watched from now on, due {0:time}", (fold.due_us,)
         if time_us < fold.start_us:
             return Outcome.IGNORED, "from before the watch began at {0:time}", (fold.start_us,)
-        event, before = Counted(time_us, seen.seq), fold.newest
-        newest = fold.newest = sorted([*before, event])[-self.threshold :]
+        newest = fold.newest = sorted([*fold.newest, Counted(time_us, seen.seq)])[-self.threshold :]
         due_us = (newest[0].time_us if len(newest) == self.threshold else fold.start_us) + self.within_us
         if due_us != fold.due_us:
-            self._move(fold, seen, due_us)
+            fold.due_us = due_us
+            opens = self._end(fold, seen) and not held_back
+            if opens:
+                self._open(fold, seen.received_us, Counted(time_us, seen.seq))
             return Outcome.MOVED, "seen; due {0:time}", (due_us,)
         if fold.windows:
             fold.windows[-1].counted = list(newest)
         return Outcome.COUNTED, "seen; still due {0:time}", (due_us,)
 
-    def _move(self, fold: Beats, seen: Seen, due_us: Micros) -> None:
-        """End the open window, and open the next with the deadline that follows.
+    def _end(self, fold: Beats, seen: Seen) -> bool:
+        """End the open window by an event that moved the deadline; return whether it opens the next.
 
-        Behind a settled end, an event from before it opens none, unless its deadline is still to come.
+        Behind a settled end, an event from before it opens none, unless the deadline is still to come.
         """
-        time_us, end_us, fold.due_us = seen.time_us, fold.end_us, due_us
-        if fold.windows:
-            self._end(fold, seen)
-        elif end_us is not None and time_us < end_us and due_us != fold.kept_us:
-            if due_us + self.grace_us <= fold.arrived_us:
-                return
-            fold.kept_us = due_us
-        self._open(fold, seen.received_us, Counted(time_us, seen.seq))
-
-    def _end(self, fold: Beats, seen: Seen) -> None:
-        """Let an event end the open window: in time, or late; else it is left to its verdict."""
-        window = fold.windows[-1] if fold.windows else None
-        if window is None or window.outcome is not None:
-            return
-        if seen.time_us <= window.due_us:
-            window.outcome, window.end_us = Outcome.MET, seen.time_us
-        elif seen.time_us <= window.due_us + self.grace_us:
+        time_us = seen.time_us
+        if not fold.windows:
+            if fold.end_us is None or time_us >= fold.end_us or fold.due_us == fold.kept_us:
+                return True
+            if fold.due_us + self.grace_us <= fold.arrived_us:
+                return False
+            fold.kept_us = fold.due_us
+            return True
+        window = fold.windows[-1]
+        if window.outcome is not None:
+            return True
+        if time_us <= window.due_us:
+            window.outcome, window.end_us = Outcome.MET, time_us
+        elif time_us <= window.due_us + self.grace_us:
             window.outcome = Outcome.LATE
-            window.counted.append(Counted(seen.time_us, seen.seq))
+            window.counted.append(Counted(time_us, seen.seq))
+        return True
 
     def _open(self, fold: Beats, received_us: Micros, setter: Counted | None) -> None:
         """Open the window of the deadline, unless it was settled before."""

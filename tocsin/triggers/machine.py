@@ -55,8 +55,8 @@ class Counted(NamedTuple):
 class Outage:
     """A time in which nothing could be received, or an automation was paused (law S2).
 
-    Moments of verdicts in (`start_us`, `settled_us`) move to `settled_us`; an unmet window that overlaps
-    (`start_us`, `end_us`) ends unknown.
+    Moments of verdicts in (`start_us`, `settled_us`) move to `settled_us`. An unmet window ends unknown if between its
+    opening and its verdict, while an event could still have met it, there was an outage (`start_us`, `end_us`).
     """
 
     start_us: Micros
@@ -88,9 +88,9 @@ class Outages:
                 moment_us = outage.settled_us
         return moment_us
 
-    def over(self, opened_us: Micros, due_us: Micros) -> Outage | None:
-        """Return the first outage that a window overlaps."""
-        return next((one for one in self._all if opened_us < one.end_us and one.start_us < due_us), None)
+    def over(self, opened_us: Micros, judged_us: Micros) -> Outage | None:
+        """Return the first outage between the opening of a window and the moment of its verdict."""
+        return next((one for one in self._all if opened_us < one.end_us and one.start_us < judged_us), None)
 
     def around(self, moment_us: Micros) -> Outage | None:
         """Return the outage in which a moment lies."""

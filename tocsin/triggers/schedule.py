@@ -1,10 +1,10 @@
 """Times that come by themselves (`type: schedule`, laws T1, T2).
 
-Each time after T0 fires at its moment. Those that fell into an outage come together at its end, as `catch_up` says:
-the last of them, all, or none.
+Each time after T0 fires at its moment. Of those that fell into an outage, `catch_up` takes the last, all, or none; what it
+takes fires as of its own time, whenever the engine got round to it (law O1).
 
 Rule 1: when a schedule fires is decided in this file; which times it has, in `times`.
-Rule 2: a schedule waits for nobody to deliver: it goes on when an outage ends, not when its settling does (law S2).
+Rule 2: a schedule waits for nobody to deliver, so outages do not move its moments (law S2).
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from typing import Any
 from tocsin.schemas.firing import Outcome, Verdict
 from tocsin.schemas.moments import Micros, iso
 from tocsin.schemas.trigger import ScheduleTrigger
-from tocsin.triggers.machine import Ledger, Machine, Node, Outages, Said, Seen, State, clock
+from tocsin.triggers.machine import Ledger, Machine, Node, Outage, Outages, Said, Seen, State, clock
 from tocsin.triggers.times import times_of
-
-CATCH_UP_MAX = 10_000
-"""The most times that `catch_up: all` fires after one outage: the newest ones."""
 
 
 class ScheduleState(State):
@@ -59,8 +56,7 @@ class Schedule(Machine):
         (state.done_us,) = fields
 
     def moved(self, outages: Outages, moment_us: Micros) -> Micros:
-        outage = outages.around(moment_us)
-        return moment_us if outage is None else self.moved(outages, outage.end_us)
+        return moment_us
 
     def arrive(self, state: State, seen: Seen, ledger: Ledger) -> None:
         """Never happens: no event matches a schedule."""
@@ -68,30 +64,24 @@ class Schedule(Machine):
 
     def wake(self, state: State, at_us: Micros, ledger: Ledger) -> None:
         assert isinstance(state, ScheduleState)
-        missed: list[Micros] = []
-        while state.wake_us is not None and self.moved(ledger.outages, state.wake_us) <= at_us:
-            if ledger.outages.around(state.wake_us):
-                missed.append(state.wake_us)
-            else:
-                self._catch_up(state, missed, at_us, ledger)
-                missed = []
-                self._fire(state, state.wake_us, at_us, ledger)
-            state.done_us = state.wake_us
-            self.rearm(state)
-        self._catch_up(state, missed, at_us, ledger)
-        state.seen_us = at_us
+        time_us = state.wake_us
+        assert time_us is not None
+        state.done_us = state.seen_us = time_us
+        self.rearm(state)
+        outage = ledger.outages.around(time_us)
+        if outage is None:
+            self._fire(state, time_us, ledger, why="")
+        elif self.catch_up == "all" or (self.catch_up == "last" and self._is_last(state, outage)):
+            self._fire(state, time_us, ledger, why=f", caught up after {clock(outage.end_us)}")
+        else:
+            self.note(state, ledger, Outcome.IGNORED, "{0:time} fell into an outage; catch_up: {1}",
+                      time_us, self.catch_up, at_us=time_us)  # fmt: skip
 
-    def _catch_up(self, state: State, missed: list[Micros], at_us: Micros, ledger: Ledger) -> None:
-        wanted = {"all": missed[-CATCH_UP_MAX:], "last": missed[-1:], "none": []}[self.catch_up]
-        if len(wanted) < len(missed):
-            self.note(state, ledger, Outcome.IGNORED, "{0} times from {1:time} on fell into an outage; catch_up: {2}",
-                      len(missed) - len(wanted), missed[0], self.catch_up, at_us=at_us)  # fmt: skip
-        for time_us in wanted:
-            self._fire(state, time_us, at_us, ledger)
+    def _is_last(self, state: ScheduleState, outage: Outage) -> bool:
+        return state.wake_us is None or state.wake_us >= outage.end_us
 
-    def _fire(self, state: State, time_us: Micros, at_us: Micros, ledger: Ledger) -> None:
-        late = f", caught up at {clock(at_us)}" if at_us != time_us else ""
-        self.fire(state, ledger, Said(Verdict.FIRED, at_us, f"scheduled for {clock(time_us)}{late}", (time_us,)))
+    def _fire(self, state: State, time_us: Micros, ledger: Ledger, *, why: str) -> None:
+        self.fire(state, ledger, Said(Verdict.FIRED, time_us, f"scheduled for {clock(time_us)}{why}", (time_us,)))
 
     def rearm(self, state: State) -> None:
         assert isinstance(state, ScheduleState)

@@ -140,7 +140,6 @@ class Alert:
     """A key that is missed: the firing that said so and when, for what; `repeats` is how often it was said again."""
 
     firing: str
-    verdict: Verdict
     at_us: Micros
     opened_us: Micros
     due_us: Micros
@@ -172,8 +171,8 @@ class WatchState(State):
     def fields(self) -> list[Any]:
         """Return the alert and the history. The present is folded again when it is read back."""
         history, alert = self.history, self.alert
-        said = alert and [alert.firing, alert.verdict, alert.at_us, alert.opened_us, alert.due_us, alert.events,
-                          alert.reason, alert.repeats]  # fmt: skip
+        said = alert and [alert.firing, alert.at_us, alert.opened_us, alert.due_us, alert.events, alert.reason,
+                          alert.repeats]  # fmt: skip
         return [said, history.newest_us, history.base.dump(), history.entries]
 
 
@@ -334,7 +333,7 @@ class Watch(Machine):
             reason = f"{sentence}; it came late, at {clock(max(events).time_us)}"
             self._late(state, window, ledger, said=Said(Verdict.LATE, at_us, reason, self._about(window), events))
             return
-        outage = ledger.outages.over(window.opened_us, window.due_us)
+        outage = ledger.outages.over(window.opened_us, self._moment(window))
         verdict = Verdict.UNKNOWN if outage else Verdict.MISSED
         reason = f"{sentence}, judged {clock(at_us)}"
         if outage:
@@ -345,7 +344,9 @@ class Watch(Machine):
             return
         firing = self.fire(state, ledger, Said(verdict, at_us, reason, self._about(window), events, window.due_us,
                                                (window.opened_us, window.due_us)))  # fmt: skip
-        state.alert = Alert(firing, verdict, at_us, window.opened_us, window.due_us, events, reason)
+        if verdict is Verdict.UNKNOWN:
+            return
+        state.alert = Alert(firing, at_us, window.opened_us, window.due_us, events, reason)
         self._review(state, None, at_us=at_us, ledger=ledger)
 
     def _late(self, state: WatchState, window: Window, ledger: Ledger, *, said: Said) -> None:
@@ -371,7 +372,7 @@ class Watch(Machine):
         assert by is not None, "only an event moves a deadline"
         event = Counted(by.time_us, by.seq)
         reason = (f"{self.what}{labelled(state.labels)} seen again, at {clock(by.time_us)}; "
-                  f"{alert.verdict} since {clock(alert.due_us)}")  # fmt: skip
+                  f"missed since {clock(alert.due_us)}")  # fmt: skip
         said = Said(Verdict.RESOLVED, at_us, reason, (alert.firing, by.seq), [event], resolves=(alert.firing,))
         said.seen = by if isinstance(by, Seen) else None
         self.fire(state, ledger, said)
@@ -384,8 +385,8 @@ class Watch(Machine):
         if ledger.outages.moved(due_us) > at_us:
             return
         alert.repeats = max(alert.repeats + 1, (at_us - alert.at_us) // self.repeat_us)
-        reason = f"still {alert.verdict}, {span(at_us - alert.at_us)} after the alert: {alert.reason}"
-        said = Said(alert.verdict, at_us, reason, (alert.firing,), alert.events, alert.due_us)
+        reason = f"still missed, {span(at_us - alert.at_us)} after the alert: {alert.reason}"
+        said = Said(Verdict.MISSED, at_us, reason, (alert.firing,), alert.events, alert.due_us)
         said.window_us, said.repeat = (alert.opened_us, alert.due_us), alert.repeats
         self.fire(state, ledger, said)
 
@@ -410,9 +411,9 @@ class Watch(Machine):
         assert isinstance(state, WatchState)
         said, newest_us, base, entries = fields
         if said:
-            firing, verdict, at_us, opened_us, due_us, events, reason, repeats = said
-            state.alert = Alert(firing, Verdict(verdict), at_us, opened_us, due_us, [Counted(*one) for one in events],
-                                reason, repeats)  # fmt: skip
+            firing, at_us, opened_us, due_us, events, reason, repeats = said
+            counted = [Counted(*one) for one in events]
+            state.alert = Alert(firing, at_us, opened_us, due_us, counted, reason, repeats)
         history = state.history
         history.newest_us = newest_us
         history.base.load(base)

@@ -106,16 +106,19 @@ class Windows(Watch):
         return window
 
     def settled(self, history: History[Fold], settled: list[Window]) -> None:
-        """Fold for good what stands in front of the settled end; it can open and meet nothing behind it any more."""
-        history.commit(settled[-1].end_us, self.step)
+        """Fold for good what stands in front of the settled end; it can open and meet nothing behind it any more.
+
+        What came late counts for nothing else, but what opened behind the deadline may still be judged again.
+        """
+        last = settled[-1]
+        in_time = {event.seq for window in settled for event in window.events if event.time_us <= window.due_us}
+        history.commit(last.end_us, self.step, seqs=in_time)
         for fold in (history.base, history.now):
             del fold.windows[: len(settled)]
-        counted = {event.seq for window in settled for event in window.counted}
-        openers = {window.setter.seq for window in settled if window.setter}
+        late = {event.seq for window in settled for event in window.counted}
         for place, entry in enumerate(history.entries):
-            used = (EXPECT if entry.seq in counted else 0) | (AFTER if entry.seq in openers else 0)
-            if used:
-                history.entries[place] = entry._replace(roles=entry.roles & ~used)
+            if entry.seq in late:
+                history.entries[place] = entry._replace(roles=entry.roles & ~EXPECT)
 
     def since(self, window: Window) -> str:
         count = f", {len(window.counted)} of {self.threshold} came" if self.threshold > 1 else ""
