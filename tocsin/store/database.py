@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tocsin.errors import TocsinError, Unavailable
 
@@ -82,6 +83,8 @@ class Database:
                 return query(connection, *args, **kwargs)
         except DBAPIError as error:
             raise unavailable(error) from error
+        except PoolTimeout as error:
+            raise Unavailable("too many queries of the database run at once: try again") from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -91,7 +94,7 @@ class Database:
 
 def unavailable(error: DBAPIError) -> Unavailable:
     """Say in one sentence what the database refused, without the statement and its values."""
-    reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+    reason = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
     if "disk is full" in reason or "No space left" in reason:
         return Unavailable(
             f"the disk is full ({reason}): make room, nothing was kept of this request", retry_after_s=30

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 from tocsin.errors import TocsinError
-from tocsin.store.database import Database
+from tocsin.store.database import Database, unavailable
 from tocsin.store.tables import head, shards
 
 log = logging.getLogger(__name__)
@@ -33,24 +34,30 @@ def prepare(database: Database) -> None:
 
     Raises:
         TocsinError: the database was written by a newer version.
+        Unavailable: the database can not be used.
     """
-    with database.writing.begin() as connection:
-        if not database.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        version = version_of(connection)
-        if version == NEWEST:
-            return
-        if version is not None and version > NEWEST:
-            raise TocsinError(
-                f"the database has version {version}, this program knows {NEWEST}: install the newer tocsin"
-            )
-        _upgrade(connection)
-        dialect = sqlite if database.is_sqlite else postgresql
-        first_row = dialect.insert(head).values(one=1, seq=0, received_us=0)
-        connection.execute(first_row.on_conflict_do_nothing())
-        first_shard = dialect.insert(shards).values(shard=0, cursor=0, judged_us=0, epoch=0)
-        connection.execute(first_shard.on_conflict_do_nothing())
-        log.info("the database is at version %s", NEWEST)
+    try:
+        with database.writing.begin() as connection:
+            _prepare(connection, is_sqlite=database.is_sqlite)
+    except DBAPIError as error:
+        raise unavailable(error) from error
+
+
+def _prepare(connection: Connection, *, is_sqlite: bool) -> None:
+    if not is_sqlite:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    version = version_of(connection)
+    if version == NEWEST:
+        return
+    if version is not None and version > NEWEST:
+        raise TocsinError(f"the database has version {version}, this program knows {NEWEST}: install the newer tocsin")
+    _upgrade(connection)
+    dialect = sqlite if is_sqlite else postgresql
+    first_row = dialect.insert(head).values(one=1, seq=0, received_us=0)
+    connection.execute(first_row.on_conflict_do_nothing())
+    first_shard = dialect.insert(shards).values(shard=0, cursor=0, judged_us=0, epoch=0)
+    connection.execute(first_shard.on_conflict_do_nothing())
+    log.info("the database is at version %s", NEWEST)
 
 
 def _upgrade(connection: Connection) -> None:
@@ -59,6 +66,7 @@ def _upgrade(connection: Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    folder = str(Path(__file__).with_name("migrations"))
+    config.set_main_option("script_location", folder.replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
