@@ -37,6 +37,7 @@ async def live(tmp_path: Path) -> AsyncIterator[Live]:
     database.close()
     live = Live(home)
     yield live
+    await live.stop()
 
 
 async def test_an_event_goes_all_the_way_to_its_action_and_on(live: Live) -> None:
