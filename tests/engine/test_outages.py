@@ -145,3 +145,19 @@ async def test_the_ledger_is_kept_while_nothing_happens(live: Live) -> None:
     await up(live, until_s=300)
     [(from_us, to_us)] = live.read(uptime.stretches)
     assert (from_us, to_us) == (T0, T0 + 300 * SECOND)
+
+
+@pytest.mark.parametrize("suspended", [True, False])
+async def test_no_verdict_that_was_given_comes_to_lie_in_an_outage(live: Live, suspended: bool) -> None:
+    """The ledger is written once a second; the server is lost between that and a verdict."""
+    await live.start(automation(SILENT | {"within": "9500ms"}))
+    await up(live, until_s=9)
+    await live.settle(at_s=9.5)
+    if not suspended:
+        await live.stop()
+    live.turn(40)
+    if not suspended:
+        await live.start()
+    await up(live, until_s=101)
+    assert live.fired() == [(9.5, "missed", {})]
+    assert outages(live) == [(9.5, 40.0)]

@@ -169,11 +169,10 @@ class Evaluator:
     def _step(self, tx: Transaction) -> None:
         """Judge the next batch and what is due; the unit of all of this module's work."""
         tx.on_rollback(self._forget)
-        if outage := self._ledger.touch(tx):
+        cursor = self._cursor or self._begin(tx)
+        if outage := self._ledger.touch(tx, judged_us=cursor.judged_us):
             _LOG.warning("nothing could be received for %.0f s: silence in that time ends `unknown`",
                          (outage.end_us - outage.start_us) / SECOND)  # fmt: skip
-        cursor = self._cursor or self._begin(tx)
-        if outage:
             self._in_force.reschedule(tx, outage, self._ledger.outages)
             self._next_us = states.next_wake(tx.connection, self._shard)
         arrivals, behind = self._arrivals(tx, cursor.seq)

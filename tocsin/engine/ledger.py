@@ -26,8 +26,11 @@ class Ledger:
         self._until_us: Micros | None = None
         self.outages: tuple[Outage, ...] = ()
 
-    def touch(self, tx: Transaction) -> Outage | None:
-        """Note that events can be received now; return the outage that this ends, if it does."""
+    def touch(self, tx: Transaction, *, judged_us: Micros) -> Outage | None:
+        """Note that events can be received now; return the outage that this ends, if it does.
+
+        It began behind `judged_us`, up to which verdicts were given: none of them may come to lie in an outage.
+        """
         if self._until_us is None:
             self._load(tx)
         until_us = self._until_us
@@ -38,11 +41,13 @@ class Ledger:
         if until_us is None:
             uptime.begin(tx.connection, tx.now_us)
             return None
-        if tx.now_us - until_us <= self._blind_after_us:
+        start_us = max(until_us, judged_us)
+        if tx.now_us - start_us <= self._blind_after_us:
             uptime.extend(tx.connection, tx.now_us)
             return None
+        uptime.extend(tx.connection, start_us)
         uptime.begin(tx.connection, tx.now_us)
-        outage = self._outage(until_us, tx.now_us)
+        outage = self._outage(start_us, tx.now_us)
         self.outages += (outage,)
         return outage
 

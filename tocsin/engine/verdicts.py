@@ -57,7 +57,8 @@ class Verdicts:
         """Store everything that a judgement says."""
         decisions: list[Decision] = list(judgement.decisions)
         drafts: list[Draft] = []
-        kept = [one for one in judgement.firings if not self._is_loop(one, decisions, drafts)]
+        said = {one.id: one for one in judgement.firings}  # law F1: one that is said twice is one
+        kept = [one for one in said.values() if not self._is_loop(one, decisions, drafts)]
         if kept:
             self._fire(tx, kept, arrivals, automations, decisions=decisions, drafts=drafts)
         for failure in failures:
