@@ -73,7 +73,12 @@ class TooLarge(TocsinError):
 
 
 class Unauthorized(TocsinError):
-    """No token, a wrong token or a wrong signature."""
+    """No token, a wrong token or a wrong signature; `challenge` is the HTTP scheme that would be right (RFC 9110)."""
+
+    def __init__(self, message: str, *, challenge: str = "Bearer") -> None:
+        """Keep the scheme."""
+        super().__init__(message)
+        self.challenge = challenge
 
 
 class Forbidden(TocsinError):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from standardwebhooks.webhooks import Webhook
 
 from tests.api.reading import kept
 from tocsin.app import App
+from tocsin.schemas.moments import SECOND
 
 SOURCES: list[dict[str, Any]] = [
     {"name": "github", "type": "webhook", "recipe": "github", "secret": {"env": "TEST_GITHUB_SECRET"}},
@@ -28,15 +31,29 @@ SOURCES: list[dict[str, Any]] = [
         "verify": {"type": "none"},
         "event": {"event": "'open.called'", "resource": {"id": "source"}},
     },
+    {
+        "name": "basic",
+        "type": "webhook",
+        "verify": {"type": "basic", "user": "shop", "password": {"env": "TEST_SHOP_SECRET"}},
+        "event": {"event": "'basic.called'", "resource": {"id": "source"}},
+    },
+    {
+        "name": "standard",
+        "type": "webhook",
+        "verify": {"type": "standard-webhooks", "secret": {"env": "TEST_SIGNING_SECRET"}},
+        "event": {"event": "body.type", "resource": {"id": "source"}},
+    },
     {"name": "nightly-backup", "type": "checkin", "key": "4f1c"},
 ]
 SECRET = "s3cret"
+SIGNING_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @pytest.fixture
 def definitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TEST_GITHUB_SECRET", SECRET)
     monkeypatch.setenv("TEST_SHOP_SECRET", SECRET)
+    monkeypatch.setenv("TEST_SIGNING_SECRET", SIGNING_SECRET)
     return written(tmp_path, SOURCES)
 
 
@@ -71,6 +88,34 @@ async def test_a_delivery_with_a_wrong_signature_is_refused(client: httpx.AsyncC
     assert (answer.status_code, await kept(app)) == (401, [])
     assert "X-Hub-Signature-256" in answer.json()["error"]
     assert SECRET not in answer.text
+
+
+def standard(app: App, body: str, *, age_s: int = 0) -> dict[str, Any]:
+    """Return a request that is signed as Standard Webhooks says, some seconds ago."""
+    sent_s = app.clock.now_us() // SECOND - age_s
+    signature = Webhook(SIGNING_SECRET).sign("msg_1", datetime.fromtimestamp(sent_s, UTC), body)
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(sent_s), "webhook-signature": signature}
+    return {"content": body, "headers": headers}
+
+
+async def test_a_replayed_message_of_standard_webhooks_is_a_duplicate(client: httpx.AsyncClient, app: App) -> None:
+    """E2."""
+    sent = standard(app, '{"type": "invoice.paid"}', age_s=60)
+    first, again = await client.post("/hooks/standard", **sent), await client.post("/hooks/standard", **sent)
+    assert [answer.json()["duplicates"] for answer in (first, again)] == [0, 1]
+    assert [(event.event, event.id) for event in await kept(app)] == [("invoice.paid", "msg_1")]
+
+
+async def test_an_old_message_of_standard_webhooks_is_refused(client: httpx.AsyncClient, app: App) -> None:
+    answer = await client.post("/hooks/standard", **standard(app, '{"type": "invoice.paid"}', age_s=400))
+    assert (answer.status_code, await kept(app)) == (401, [])
+
+
+async def test_http_basic_is_asked_for_and_taken(client: httpx.AsyncClient) -> None:
+    refused = await client.post("/hooks/basic")
+    assert (refused.status_code, refused.headers["www-authenticate"][:5]) == (401, "Basic")
+    assert (await client.post("/hooks/basic", auth=("shop", "guess"))).status_code == 401
+    assert (await client.post("/hooks/basic", auth=("shop", SECRET))).status_code == 202
 
 
 async def test_headers_and_query_reach_the_expressions(client: httpx.AsyncClient, app: App) -> None:

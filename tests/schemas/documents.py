@@ -92,6 +92,14 @@ sources:
     type: webhook
     verify: {type: token, query: token, secret: {env: T}}
     event: {event: body.kind, resource: {id: body.id}}
+  - name: basic
+    type: webhook
+    verify: {type: basic, user: shop, password: {env: T}}
+    event: {event: body.kind, resource: {id: body.id}}
+  - name: standard
+    type: webhook
+    verify: {type: standard-webhooks, secret: {file: secrets/signing}}
+    event: {event: body.kind, resource: {id: body.id}}
   - {name: open, type: webhook, verify: {type: none}, event: {event: "'x'", resource: {id: body.id}}}
   - {name: nightly-backup, type: checkin}
 

@@ -33,7 +33,7 @@ def automation(body: str) -> str:
 def test_every_section_is_read() -> None:
     document = parse(WHOLE)
     assert {section: len(getattr(document, section)) for section in SECTIONS} == {
-        "automations": 5, "sources": 5, "channels": 6, "flows": 2, "queues": 1, "tests": 1,
+        "automations": 5, "sources": 7, "channels": 6, "flows": 2, "queues": 1, "tests": 1,
     }  # fmt: skip
     assert document.tests[0].events[0].native().resource == {"id": "table/orders"}
 

@@ -65,4 +65,4 @@ def test_all_references_of_a_document_are_found_with_their_paths() -> None:
     found = {".".join(map(str, path)): str(secret) for path, secret in secrets_in(parse(WHOLE))}
     assert found["automations.2.actions.2.headers.Authorization"] == "{env: INCIDENT_TOKEN}"
     assert found["channels.1.url"] == "{file: secrets/teams}"
-    assert len(found) == 11
+    assert len(found) == 13

@@ -33,6 +33,7 @@ class Api:
             app.definitions,
             parser=NativeParser(limits_of(app.settings)),
             resolve=FoundSecrets().resolve,
+            clock=app.clock,
         )
         self._bell = Bell()
         app.writer.on_fresh.append(self._bell.ring)

@@ -86,7 +86,7 @@ def headers_of(error: TocsinError) -> dict[str, str]:
     if isinstance(error, Overloaded | Unavailable):
         return {"retry-after": str(math.ceil(error.retry_after_s))}
     if isinstance(error, Unauthorized):
-        return {"www-authenticate": "Bearer"}
+        return {"www-authenticate": error.challenge}
     if isinstance(error, WrongMethod):
         return {"allow": error.allowed}
     return {}

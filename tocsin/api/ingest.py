@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from tocsin.api.answers import answer, refuse
 from tocsin.api.bodies import read_body
 from tocsin.api.errors import Disconnected, TooSlow, UnknownEncoding, WrongMethod
+from tocsin.clock import Clock
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.recorder import Recorder
 from tocsin.errors import NotFound, TocsinError, TooLarge, Unavailable
@@ -46,12 +47,14 @@ class Ingest:
         *,
         parser: NativeParser,
         resolve: Callable[[SecretReference], str],
+        clock: Clock,
     ) -> None:
-        """Keep where events go, what is defined, what reads events, and what finds secrets."""
+        """Keep where events go, what is defined, what reads events, what finds secrets, and the time."""
         self._recorder = recorder
         self._definitions = definitions
         self._parser = parser
         self._resolve = resolve
+        self._clock = clock
         self._receivers: dict[str, tuple[WebhookSource, WebhookReceiver]] = {}
 
     def route(self, scope: Scope) -> Route | None:
@@ -111,7 +114,14 @@ class Ingest:
         headers: Headers = dict(scope["headers"])
         body = await read_body(receive, headers, limit_bytes=limit_bytes)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        return Request(source=name, body=body, headers=_texts(scope["headers"]), query=query, method=scope["method"])
+        return Request(
+            source=name,
+            body=body,
+            headers=_texts(scope["headers"]),
+            query=query,
+            method=scope["method"],
+            received_us=self._clock.now_us(),
+        )
 
     async def _record(self, events: list[Event], send: Send) -> None:
         receipt = await self._recorder.record(events)

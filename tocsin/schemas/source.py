@@ -48,13 +48,38 @@ class TokenVerification(Spec):
         return self
 
 
+class BasicVerification(Spec):
+    """The sender sends a user and a password, as HTTP Basic does (RFC 7617)."""
+
+    type: Literal["basic"]
+    user: Text = Field(description="The user.")
+    password: Secret = Field(description="The password.")
+
+    @field_validator("user")
+    @classmethod
+    def _no_colon(cls, user: str) -> str:
+        if ":" in user:
+            raise ValueError("contains `:`, which ends a user in HTTP Basic: choose another")
+        return user
+
+
+class StandardWebhooksVerification(Spec):
+    """The sender signs as Standard Webhooks says; its `webhook-id` is the event's id, so a replay is a duplicate."""
+
+    type: Literal["standard-webhooks"]
+    secret: Secret = Field(description="The shared secret, in base64: whsec_...")
+
+
 class NoVerification(Spec):
     """Anybody who reaches the server may send."""
 
     type: Literal["none"]
 
 
-Verification = Annotated[HmacVerification | TokenVerification | NoVerification, Field(discriminator="type")]
+Verification = Annotated[
+    HmacVerification | TokenVerification | BasicVerification | StandardWebhooksVerification | NoVerification,
+    Field(discriminator="type"),
+]
 """How a request proves who sent it; `type` says which."""
 
 

@@ -10,19 +10,24 @@ from urllib.parse import parse_qsl
 from pydantic_core import from_json
 
 from tocsin.errors import NotJSON, TooLarge
+from tocsin.schemas.moments import Micros
 
 FORM_FIELDS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was sent to a source. Header names are lower-case; values that came several times are joined by `, `."""
+    """What was sent to a source. Header names are lower-case; values that came several times are joined by `, `.
+
+    `received_us` is when it came.
+    """
 
     source: str
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     method: str = "POST"
+    received_us: Micros = 0
 
     @property
     def media_type(self) -> str:
