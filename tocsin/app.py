@@ -102,7 +102,7 @@ class App:
 
     async def automation(self, name: str) -> dict[str, object] | None:
         """Return one automation with what it waits for."""
-        return await self.read(standing.automation, self.definitions, self.evaluator, name)
+        return await self.read(standing.automation, self.definitions, self.evaluator, name=name)
 
     async def flows(self) -> list[dict[str, object]]:
         """Return all flows: definition, origin, whether the schedule is paused, when it runs next."""

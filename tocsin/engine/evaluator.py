@@ -251,7 +251,7 @@ class Evaluator:
             self._in_force.set_aside(tx, broken, self._ledger.outages)
         if left := set(due).difference(judgement.changed, broken):
             states.let_sleep(tx.connection, left)
-        self._verdicts.store(tx, judgement, failures, arrivals, automations=self._in_force.automations)
+        self._verdicts.store(tx, judgement, failures, arrivals=arrivals, automations=self._in_force.automations)
         states.move_cursor(tx.connection, cursor, after)
         self._remember(judgement)
         if earliest_us is not None and (self._next_us is None or earliest_us < self._next_us):
@@ -284,7 +284,7 @@ class Evaluator:
                 arrivals, until_us=until_us, due=due, outages=self._ledger.outages, excluded=failures.keys()
             )
             try:
-                judgement = drive_with(asked, self._cache, self._in_force.judge, tx)
+                judgement = drive_with(asked, self._cache, judge=self._in_force.judge, tx=tx)
             except JudgeFailed as failure:
                 self._cache.clear()
                 if len(failures) >= BATCH_FAILING and len(arrivals) > BATCH_FAILING:

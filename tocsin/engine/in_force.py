@@ -106,7 +106,7 @@ class InForce:
                 gone.append(key)
                 continue
             automation = automation_of(key)
-            wake_us = self._look_us(key, automation, state, shared, outages)
+            wake_us = self._look_us(key, state, shared=shared, outages=outages)
             if wake_us is not None and (earliest is None or wake_us < earliest):
                 earliest = wake_us
             saved.append(states.Saved(key, automation, wake_us, state.encode()))
@@ -126,11 +126,9 @@ class InForce:
             armed = self.judge.arm(name, from_us=tx.now_us)
             self.save(tx, {key: armed[key] for key in keys if key in armed}, outages)
 
-    def _look_us(
-        self, key: str, automation: str, state: State, shared: Outages, outages: Sequence[Outage]
-    ) -> Micros | None:
+    def _look_us(self, key: str, state: State, *, shared: Outages, outages: Sequence[Outage]) -> Micros | None:
         """Return when to look at a state: an outage moves the moments of verdicts, and a pause gives none."""
-        live, spot = self.automations.get(automation), self.judge.spot(key)
+        live, spot = self.automations.get(automation_of(key)), self.judge.spot(key)
         if state.wake_us is None or live is None or spot is None or live.armed.paused:
             return None
         if live.armed.outages:
@@ -168,7 +166,7 @@ class InForce:
         """Arm an automation at its T0, and prime its deadlines (law O3)."""
         armed: dict[str, State | None] = dict(self.judge.arm(live.spec.name))
         self.save(tx, armed, outages)
-        self._prime(tx, live, armed, outages)
+        self._prime(tx, live, armed, outages=outages)
 
     def _decoded(self, blobs: Mapping[str, bytes]) -> dict[str, State | None]:
         """Return stored states; what no longer belongs to a node is to be deleted.
@@ -181,7 +179,7 @@ class InForce:
                 found[key] = self.judge.decode(key, blob)
         return found
 
-    def _prime(self, tx: Transaction, live: Live, kept: dict[str, State | None], outages: Sequence[Outage]) -> None:
+    def _prime(self, tx: Transaction, live: Live, kept: dict[str, State | None], *, outages: Sequence[Outage]) -> None:
         """Offer the stored events of the windows that are open at T0 (law O3)."""
         name, since_us = live.spec.name, self.judge.priming(live.spec.name)
         after_seq, to_seq = 0, live.armed.armed_seq
@@ -190,7 +188,7 @@ class InForce:
             if not part:
                 break
             asked = self.judge.run(part, until_us=None, prime=name)
-            judgement = drive_with(asked, kept, self.judge, tx)
+            judgement = drive_with(asked, kept, judge=self.judge, tx=tx)
             kept |= judgement.changed
             self.save(tx, judgement.changed, outages)
             after_seq = part[-1].seq
@@ -236,7 +234,7 @@ class InForce:
         return found
 
 
-def drive_with(asked: Asking, cache: dict[str, State | None], judge: Judge, tx: Transaction) -> Judgement:
+def drive_with(asked: Asking, cache: dict[str, State | None], *, judge: Judge, tx: Transaction) -> Judgement:
     """Answer what the judge asks for, from the cache or the store, until it has judged."""
     try:
         wanted = next(asked)

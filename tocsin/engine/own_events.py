@@ -22,14 +22,14 @@ def fired(firing: Firing, *, severity: str, mode: str) -> Draft:
         "severity": severity,
         "mode": mode,
     }
-    return _draft(f"tocsin.automation.{what}", f"{firing.id}/{what}", resource, _about(firing), firing)
+    return _draft(f"tocsin.automation.{what}", f"{firing.id}/{what}", firing, resource=resource, payload=_about(firing))
 
 
 def loop_stopped(firing: Firing, *, most: int) -> Draft:
     """Return `tocsin.automation.loop_stopped`: the automation has led to itself too often (law F5)."""
     resource = {"id": f"automation/{firing.automation}"}
     payload = _about(firing) | {"chain": list(firing.chain), "max_depth": most}
-    return _draft("tocsin.automation.loop_stopped", f"{firing.id}/loop", resource, payload, firing)
+    return _draft("tocsin.automation.loop_stopped", f"{firing.id}/loop", firing, resource=resource, payload=payload)
 
 
 def failed(automation: str, *, what: str, reason: str) -> Draft:
@@ -61,7 +61,7 @@ def _about(firing: Firing) -> dict[str, Any]:
     }
 
 
-def _draft(name: str, identity: str, resource: dict[str, str], payload: dict[str, Any], firing: Firing) -> Draft:
+def _draft(name: str, identity: str, firing: Firing, *, resource: dict[str, str], payload: dict[str, Any]) -> Draft:
     event = Event.model_construct(
         event=name,
         resource=resource,

@@ -30,7 +30,7 @@ def automations(connection: Connection, known: Definitions) -> list[dict[str, An
     ]
 
 
-def automation(connection: Connection, known: Definitions, evaluator: Evaluator, name: str) -> dict[str, Any] | None:
+def automation(connection: Connection, known: Definitions, evaluator: Evaluator, *, name: str) -> dict[str, Any] | None:
     """Return one automation with its keys (100 at most): open windows, counts, next deadlines; and its last firing."""
     entry = known.entries("automation").get(name)
     if entry is None:

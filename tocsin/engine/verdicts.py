@@ -50,8 +50,8 @@ class Verdicts:
         tx: Transaction,
         judgement: Judgement,
         failures: Sequence[JudgeFailed],
-        arrivals: Sequence[Arrival],
         *,
+        arrivals: Sequence[Arrival],
         automations: Mapping[str, Live],
     ) -> None:
         """Store everything that a judgement says."""
@@ -60,9 +60,9 @@ class Verdicts:
         said = {one.id: one for one in judgement.firings}  # law F1: one that is said twice is one
         kept = [one for one in said.values() if not self._is_loop(one, decisions, drafts)]
         if kept:
-            self._fire(tx, kept, arrivals, automations, decisions=decisions, drafts=drafts)
+            self._fire(tx, kept, arrivals=arrivals, automations=automations, decisions=decisions, drafts=drafts)
         for failure in failures:
-            self._set_aside(failure, tx.now_us, decisions, drafts)
+            self._set_aside(failure, decisions, drafts, now_us=tx.now_us)
         if decisions:
             note(tx, decisions)
         if drafts:
@@ -72,9 +72,9 @@ class Verdicts:
         self,
         tx: Transaction,
         kept: Sequence[Firing],
+        *,
         arrivals: Sequence[Arrival],
         automations: Mapping[str, Live],
-        *,
         decisions: list[Decision],
         drafts: list[Draft],
     ) -> None:
@@ -127,7 +127,9 @@ class Verdicts:
         _LOG.warning("the automation %r was stopped: it has led to itself %d times", firing.automation, self._max_depth)
         return True
 
-    def _set_aside(self, failure: JudgeFailed, now_us: Micros, decisions: list[Decision], drafts: list[Draft]) -> None:
+    def _set_aside(
+        self, failure: JudgeFailed, decisions: list[Decision], drafts: list[Draft], *, now_us: Micros
+    ) -> None:
         what = f"event {failure.seq}" if failure.seq is not None else "state"
         says = "set aside, the judge failed: {0}"
         decisions.append(
