@@ -122,6 +122,16 @@ class Event(BaseModel):
         return related
 
 
+def identified(event: Event, identity: str) -> Event:
+    """Return an event with this id: what `model_copy` does, at half of its cost, since the log does it to most events."""
+    named = Event.__new__(Event)
+    object.__setattr__(named, "__dict__", {**event.__dict__, "id": identity})
+    object.__setattr__(named, "__pydantic_fields_set__", {*event.__pydantic_fields_set__, "id"})
+    object.__setattr__(named, "__pydantic_extra__", None)
+    object.__setattr__(named, "__pydantic_private__", None)
+    return named
+
+
 @dataclass(slots=True, frozen=True)
 class Arrival:
     """An event in its place in the log.

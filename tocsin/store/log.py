@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from tocsin.schemas.event import Arrival, Event, arrival
+from tocsin.schemas.event import Arrival, Event, arrival, identified
 from tocsin.schemas.firing import Decision
-from tocsin.schemas.identity import uuid7
+from tocsin.schemas.identity import uuid7s
 from tocsin.schemas.moments import Micros
 from tocsin.store.bulk import Bulk, Row
 from tocsin.store.tables import events, head, identities
@@ -56,11 +56,10 @@ def append(tx: Transaction, drafts: Sequence[Draft]) -> Appended:
     connection = tx.connection
     before = connection.execute(_HEAD).one()
     received_us: Micros = max(tx.now_us, before.received_us)
+    fresh_ids = uuid7s(received_us, len(drafts))
     arrivals: list[Arrival] = []
     for seq, draft in enumerate(drafts, start=before.seq + 1):
-        event = draft.event
-        if event.id is None:
-            event = event.model_copy(update={"id": uuid7(received_us)})
+        event = draft.event if draft.event.id is not None else identified(draft.event, next(fresh_ids))
         arrivals.append(arrival(event, seq=seq, received_us=received_us, chain=draft.chain))
     ids = [placed.event.id or "" for placed in arrivals]
     new = _unknown(connection, arrivals)

@@ -4,8 +4,9 @@ two."""
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
+
+from pydantic_core import to_json
 
 _LONGEST = 400
 _SEPARATOR = "\x1f"
@@ -13,7 +14,7 @@ _SEPARATOR = "\x1f"
 
 def state_key(automation: str, node: str, key: Sequence[str]) -> str:
     """Return the one name of a state; a key of more than 400 characters is given by its SHA-256."""
-    text = json.dumps(key, ensure_ascii=False, separators=(",", ":"))
+    text = to_json(key).decode()
     if len(text) > _LONGEST:
         text = hashlib.sha256(text.encode()).hexdigest()
     return f"{automation}{_SEPARATOR}{node}{_SEPARATOR}{text}"

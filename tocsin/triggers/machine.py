@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from pydantic_core import to_json
+
 from tocsin.schemas.firing import EVENTS_MAX, Decision, Firing, Outcome, Verdict, firing_id
 from tocsin.schemas.moments import Micros, iso
 from tocsin.schemas.trigger import DeadlineTrigger, EventTrigger
@@ -120,7 +122,7 @@ class State(ABC):
     def encode(self) -> bytes:
         """Return the state in a form that any later version reads: a JSON list that starts with a version."""
         head = [VERSION, self.labels, self.wake_us, self.seen_us]
-        return json.dumps([*head, *self.fields()], separators=(",", ":"), ensure_ascii=False).encode()
+        return to_json([*head, *self.fields()])
 
     @abstractmethod
     def fields(self) -> list[Any]:
