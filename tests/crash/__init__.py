@@ -1,0 +1,1 @@
+"""Servers are killed under load, and everything that was acknowledged is accounted for (see README.md)."""

@@ -1,0 +1,219 @@
+"""The account: what was acknowledged, judged and done, held against what should have been. Zero lost, zero doubled.
+
+Each finding has a kind, by which tests tell what was found, and says what it is about. The numbers are for people.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from tests.crash.judges import Times, by_judge, by_model
+from tests.crash.ordeal import LATENESS_S, SETTLE_S, Ordeal
+from tests.crash.records import Records, read
+from tocsin.schemas.firing import Firing, Outcome, Verdict
+from tocsin.schemas.moments import SECOND
+from tocsin.store.database import Database
+from tocsin.store.intents import intent_id
+
+SHOWN = 5
+"""So many findings of a kind are told."""
+
+TIMES = Times(lateness_us=round(LATENESS_S * SECOND), settle_us=round(SETTLE_S * SECOND))
+
+
+@dataclass
+class Account:
+    """Findings by kind, and numbers by name."""
+
+    findings: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    numbers: dict[str, object] = field(default_factory=dict)
+
+    def claim(self, kind: str, wrong: Iterable[object]) -> None:
+        """Note what is wrong, if anything is."""
+        if found := [str(one) for one in wrong]:
+            self.findings[kind] += found
+
+    def told(self) -> str:
+        """Return the account for people."""
+        lines = [f"  {name:<28} {value}" for name, value in self.numbers.items()]
+        for kind, found in self.findings.items():
+            lines.append(f"WRONG: {kind}: {len(found)}")
+            lines += [f"    {one[:2_000]}" for one in found[:SHOWN]]
+        lines.append("zero lost, zero doubled" if not self.findings else "THE ACCOUNT DOES NOT COME OUT EVEN")
+        return "\n".join(lines)
+
+
+def account_for(ordeal: Ordeal) -> Account:
+    """Account for everything of an ordeal."""
+    database = Database(ordeal.home.database)
+    try:
+        records = database.read(read)
+    finally:
+        database.close()
+    account = Account()
+    account.numbers |= {"kills": ordeal.plan.kills, "how": dict(sorted(ordeal.ends.items()))}
+    for part in (_server, _events, _log, _firings, _model, _intents, _webhooks, _own_effects, _told):
+        part(account, ordeal, records)
+    return account
+
+
+def _server(account: Account, ordeal: Ordeal, records: Records) -> None:
+    account.claim("restless", [] if ordeal.rested else ["what was to be judged and done did not come to an end"])
+    account.claim("exit", [ordeal.exit_status] if ordeal.exit_status else [])
+    account.claim("ended by itself", [how for how in ordeal.ends if "BY ITSELF" in how])
+    account.claim("sqlite", [] if records.integrity == "ok" else [records.integrity])
+    lines = ordeal.home.log.read_text().splitlines()
+    account.claim("logged", [line for line in lines if "ERROR" in line or "Error" in line or "Traceback" in line])
+    account.numbers |= {"outages": len(records.stretches) - 1, "warnings": sum(" WARNING " in line for line in lines)}
+
+
+def _events(account: Account, ordeal: Ordeal, records: Records) -> None:
+    """Laws E2 and E3: what was acknowledged is there, once, as it was sent, and nothing else is."""
+    sent, kept = ordeal.sent, [arrival for arrival in records.arrivals if arrival.event.source == ""]
+    times = Counter(arrival.event.id for arrival in kept)
+    account.claim("events lost", [name for name in sent.acknowledged if not times[name]])
+    account.claim("events doubled", [name for name, count in times.items() if count > 1])
+    account.claim("events invented", [name for name in times if name not in sent.acknowledged])
+    account.claim("events changed", [
+        (arrival.event.id, field) for arrival in kept
+        for field, value in sent.acknowledged.get(str(arrival.event.id), {}).items()
+        if field != "occurred" and getattr(arrival.event, field) != value
+    ])  # fmt: skip
+    received = {arrival.event.id: arrival.received_us for arrival in kept}
+    account.claim("batches torn", [ids for ids in sent.batches if len({received.get(one) for one in ids}) > 1])
+    account.claim("receipts", sent.complaints)
+    account.numbers |= {
+        "events acknowledged": len(sent.acknowledged), "requests": sent.requests, "sent again, unanswered": sent.resent,
+        "sent again, acknowledged": sent.repeated, "refused for a while": sent.refused,
+    }  # fmt: skip
+
+
+def _log(account: Account, ordeal: Ordeal, records: Records) -> None:
+    """Law E1, and what the log promises."""
+    received = [(arrival.received_us, arrival.seq) for arrival in records.arrivals]
+    account.claim("received goes back", [pair for pair in pairwise(received) if pair[0] > pair[1]])
+    places = {(arrival.event.source, str(arrival.event.id)): arrival.seq for arrival in records.arrivals}
+    account.claim("identities", set(places.items()) ^ set(records.identities.items()))
+    account.claim("head", [] if max(places.values()) == records.head_seq else [records.head_seq])
+    account.claim("not judged", range(records.cursor.seq, records.head_seq))
+    account.numbers["events in the log"] = len(records.arrivals)
+
+
+def _firings(account: Account, ordeal: Ordeal, records: Records) -> None:
+    """Laws F1, F2: firings, states and decisions are what one judge makes of the log that was never killed."""
+    wanted = by_judge(records, TIMES)
+    should, did = {one.id: one for one in wanted.firings}, {one.id: one for one in records.firings}
+    account.claim("firings lost", [one for key, one in should.items() if key not in did])
+    account.claim("firings invented", [one for key, one in did.items() if key not in should])
+    account.claim("firings doubled", [key for key, n in Counter(one.id for one in records.firings).items() if n > 1])
+    account.claim("firings changed", [(did[key], one) for key, one in should.items() if did.get(key, one) != one])
+    account.claim("states", _differing(wanted.stored, wanted.states))
+    riding: dict[int, list[Any]] = defaultdict(list)
+    alone = []
+    for decision in wanted.decisions:
+        kept = json.loads(json.dumps(decision))
+        if decision.seq is None:
+            alone.append(kept)
+        else:
+            riding[decision.seq].append(kept)
+    account.claim("decisions of events", _differing(records.riding, dict(riding)))
+    texts = [sorted(map(json.dumps, part)) for part in (records.alone, alone)]
+    account.claim("decisions of moments", [] if texts[0] == texts[1] else [set(texts[0]) ^ set(texts[1])])
+    errors = [one for part in (*records.riding.values(), records.alone) for one in part if one[3] == Outcome.ERROR]
+    account.claim("judge failed", errors)
+    for verdict in Verdict:
+        account.numbers[f"firings {verdict}"] = sum(one.verdict is verdict for one in records.firings)
+
+
+def _differing(found: dict[Any, Any], wanted: dict[Any, Any]) -> list[object]:
+    return [
+        (key, found.get(key), wanted.get(key)) for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)
+    ]
+
+
+def _model(account: Account, ordeal: Ordeal, records: Records) -> None:
+    """The laws themselves, as the brute-force model reads them."""
+    for name, said, fired in by_model(records, TIMES):
+        account.claim("firings, says the model, lost", [(name, row) for row in Counter(said) - Counter(fired)])
+        account.claim("firings, says the model, invented", [(name, row) for row in Counter(fired) - Counter(said)])
+
+
+def _intents(account: Account, ordeal: Ordeal, records: Records) -> None:
+    """Laws F2 and F4: every firing has exactly its intents, and each of them has succeeded, once."""
+    wanted = {
+        intent_id(firing.id, position): (firing.id, action.type)
+        for firing in records.firings
+        for position, action in enumerate(_actions(firing, records))
+    }
+    kept = {row["id"]: (row["firing"], row["type"]) for row in records.intents}
+    account.claim("intents", _differing(kept, wanted))
+    account.claim("not performed", [dict(row) for row in records.intents if row["state"] != "succeeded"])
+    succeeded = Counter(row["intent"] for row in records.attempts if row["outcome"] == "succeeded")
+    account.claim("performed again", [(key, succeeded[key]) for key in kept if succeeded[key] != 1])
+    account.claim("failed", [dict(row) for row in records.attempts if row["outcome"] == "failed"])
+    account.numbers["intents"] = len(kept)
+    account.numbers["in flight at a kill"] = sum(row["outcome"] == "interrupted" for row in records.attempts)
+
+
+def _actions(firing: Firing, records: Records) -> Any:
+    spec = records.versions[firing.automation][1]
+    return spec.actions_on_resolve if firing.verdict is Verdict.RESOLVED else spec.actions
+
+
+def _webhooks(account: Account, ordeal: Ordeal, records: Records) -> None:
+    """Law F4 from outside: each effect arrived, always under one key, and again only if a kill left it in doubt."""
+    wanted = {row["id"] for row in records.intents if row["type"] == "call-webhook"}
+    bodies: dict[str, set[bytes]] = defaultdict(set)
+    for key, body in ordeal.delivered:
+        bodies[key].add(body)
+    times = Counter(key for key, _ in ordeal.delivered)
+    doubts = Counter(row["intent"] for row in records.attempts if row["outcome"] == "interrupted")
+    account.claim("effects lost", wanted - times.keys())
+    account.claim("effects under another key", times.keys() - wanted)
+    account.claim("effects changed", [(key, found) for key, found in bodies.items() if len(found) > 1])
+    account.claim("effects again without doubt", [(key, n) for key, n in times.items() if n > 1 + doubts[key]])
+    account.numbers |= {
+        "webhooks": len(wanted), "deliveries": len(ordeal.delivered), "keys delivered": len(times),
+        "delivered again, same key": sum(times.values()) - len(times),
+    }  # fmt: skip
+
+
+def _own_effects(account: Account, ordeal: Ordeal, records: Records) -> None:
+    """Effects inside the database, exactly once: emitted events, paused queues, runs and their processes."""
+    ids = {kind: [row["id"] for row in records.intents if row["type"] == kind] for kind in ("emit-event", "run-flow")}
+    emitted = [arrival.event.id for arrival in records.arrivals if arrival.event.source.startswith("automation/")]
+    account.claim("emitted", _differing(Counter(emitted), Counter(ids["emit-event"])))
+    broken = {firing.labels["id"] for firing in records.firings if firing.automation == "broken-line"}
+    paused = [arrival.event.resource["id"] for arrival in records.arrivals if arrival.event.event == "queue.paused"]
+    account.claim("queues paused", _differing(Counter(paused), Counter(f"queue/{name}" for name in broken)))
+    account.claim("queues", {row["name"] for row in records.queues if row["paused"]} ^ broken)
+    account.claim("runs", set(ids["run-flow"]) ^ {row["id"] for row in records.runs})
+    ran = Counter(ordeal.ran.read_text().split() if ordeal.ran.exists() else [])
+    least = {"completed": 1, "crashed": 0}
+    account.claim("processes of runs", [
+        (row["state"], row["detail"], ran[row["id"]]) for row in records.runs
+        if row["state"] not in least or not least[row["state"]] <= ran[row["id"]] <= row["attempt"]
+    ])  # fmt: skip
+    account.numbers |= {"emitted": len(emitted), "queues paused": len(paused), "runs": len(records.runs)}
+    account.numbers["runs crashed by kills"] = sum(row["state"] == "crashed" for row in records.runs)
+
+
+def _told(account: Account, ordeal: Ordeal, records: Records) -> None:
+    """What happened was told in the log, once."""
+    names = Counter(arrival.event.event for arrival in records.arrivals if arrival.event.source == "tocsin")
+    resolved = sum(firing.verdict is Verdict.RESOLVED for firing in records.firings)
+    wanted = {
+        "tocsin.automation.fired": len(records.firings) - resolved,
+        "tocsin.automation.resolved": resolved,
+        "tocsin.action.succeeded": len(records.intents),
+        "tocsin.definitions.changed": 1,
+        "flow-run.pending": len(records.runs),
+    }
+    account.claim("told", [(name, names[name], count) for name, count in wanted.items() if names[name] != count])
+    bad = ("tocsin.automation.failed", "tocsin.action.failed", "tocsin.automation.loop_stopped", "flow-run.failed")
+    account.claim("told of failures", [(name, names[name]) for name in bad if names[name]])

@@ -1,0 +1,125 @@
+"""What should have fired, said by two who were never killed: the pure judge, and the brute-force model of the laws."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.crash.records import Records
+from tests.model import judge as model
+from tests.triggers.scenario import Row, comparable
+from tocsin.schemas.event import Arrival
+from tocsin.schemas.firing import Decision, Firing
+from tocsin.schemas.moments import Micros, from_micros, iso
+from tocsin.triggers.judge import Armed, Judge, State
+from tocsin.triggers.machine import Outage
+from tocsin.triggers.simulate import BATCH, Memory
+
+
+@dataclass(frozen=True)
+class Times:
+    """The settings that laws speak of, and the outages that the ledger of up-time shows (law S2)."""
+
+    lateness_us: Micros
+    settle_us: Micros
+
+    def gaps(self, records: Records) -> list[tuple[Micros, Micros]]:
+        """Return when nothing could be received."""
+        return [(before[1], after[0]) for before, after in pairwise(records.stretches)]
+
+    def outages(self, records: Records) -> list[Outage]:
+        """Return the gaps with their settling."""
+        return [Outage(start, end, end + self.settle_us) for start, end in self.gaps(records)]
+
+
+Seen = tuple[Micros | None, dict[str, Any]]
+"""A state as far as it shows: when it wants to be called, and what it describes. What machines keep beside that may
+differ with what they were asked since they were loaded."""
+
+
+@dataclass
+class Judged:
+    """What the pure judge says about a whole log; and the `stored` states as it reads them."""
+
+    firings: list[Firing]
+    decisions: list[Decision]
+    states: dict[str, Seen]
+    stored: dict[str, Seen]
+
+
+def by_judge(records: Records, times: Times) -> Judged:
+    """Judge the stored log from the beginning, in one go and in memory, up to where the server has judged."""
+    armed = [
+        Armed(name, spec.trigger, version.armed_us, version.armed_seq)
+        for name, (version, spec) in records.versions.items()
+    ]
+    memory = Memory(Judge(armed, lateness_us=times.lateness_us))
+    outages = times.outages(records)
+    for name in records.versions:
+        memory.arm(name)
+    said = Judged([], [], {}, {})
+    arrivals = [arrival for arrival in records.arrivals if arrival.seq <= records.cursor.seq]
+    for start in range(0, len(arrivals) + BATCH, BATCH):
+        batch = arrivals[start : start + BATCH]
+        until_us = None if batch else records.cursor.judged_us
+        judgement = memory.run(batch, until_us=until_us, outages=outages)
+        said.firings += judgement.firings
+        said.decisions += judgement.decisions
+    stored = {key: memory.judge.decode(key, blob) for key, blob in records.states.items()}
+    said.states = {key: _seen(memory.judge, key, state) for key, state in memory.states.items()}
+    said.stored = {key: _seen(memory.judge, key, state) for key, state in stored.items() if state is not None}
+    return said
+
+
+def _seen(judge: Judge, key: str, state: State) -> Seen:
+    return state.wake_us, judge.describe(key, state)
+
+
+def by_model(records: Records, times: Times) -> Iterator[tuple[str, list[Row], list[Row]]]:
+    """Return for each automation what the model says and what the server said.
+
+    All automations here have the id as their key, so the histories of different ids are judged apart.
+    """
+    histories: dict[str, list[Arrival]] = defaultdict(list)
+    for arrival in records.arrivals:
+        if arrival.event.source != "tocsin":
+            histories[arrival.event.resource["id"]].append(arrival)
+    fired: dict[str, list[Firing]] = defaultdict(list)
+    for firing in records.firings:
+        fired[firing.automation].append(firing)
+    gaps = [(from_micros(start), from_micros(end)) for start, end in times.gaps(records)]
+    for automation in yaml.safe_load((Path(__file__).parent / "definitions.yaml").read_text())["automations"]:
+        name, said = automation["name"], []
+        version, _ = records.versions[name]
+        for arrivals in histories.values():
+            said += model(
+                automation["trigger"],
+                [_raw(arrival) for arrival in arrivals],
+                from_micros(version.armed_us),
+                until=from_micros(records.cursor.judged_us),
+                lateness=timedelta(microseconds=times.lateness_us),
+                outages=gaps,
+                settle=timedelta(microseconds=times.settle_us),
+            )
+        yield name, comparable(said), _rows(fired[name], records)
+
+
+def _raw(arrival: Arrival) -> dict[str, Any]:
+    return {**arrival.event.model_dump(mode="json"), "received": from_micros(arrival.received_us)}
+
+
+def _rows(firings: list[Firing], records: Records) -> list[Row]:
+    """Return firings as the model's are compared; an event that is lost is called after its place."""
+    ids = {arrival.seq: str(arrival.event.id) for arrival in records.arrivals}
+    return [
+        (str(iso(firing.at_us)), str(firing.verdict), tuple(sorted(firing.labels.items())),
+         tuple(sorted(ids.get(seq, f"lost {seq}") for seq in firing.events)), iso(firing.due_us))
+        for firing in firings
+    ]  # fmt: skip
