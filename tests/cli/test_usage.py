@@ -28,6 +28,9 @@ def test_without_a_command_help_is_printed_and_that_is_a_wrong_use(tocsin: Tocsi
     ("arguments", "complaint"),
     [
         (["nosuch"], "tocsin: No such command 'nosuch'."),
+        (["evnts"], "tocsin: No such command 'evnts'. Did you mean 'events'?"),
+        (["actions", "retyr", "a"], "tocsin: No such command 'retyr'. Did you mean 'retry'?"),
+        (["events", "list", "--rsource", "a"], "tocsin: No such option: --rsource"),
         (["emit", "x"], "tocsin: Missing option '--resource' / '-r'."),
         (["emit", "x", "-r", "a", "--label", "b"], "tocsin: Invalid value: --label b: write name=value"),
         (["emit", "x", "-r", "a", "--related", "=b"], "tocsin: Invalid value: --related =b: write name=value"),
@@ -166,3 +169,24 @@ def test_a_backtest_reads_standard_input(tocsin: Tocsin, tmp_path: Path, monkeyp
     monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(event)))
     done = tocsin("backtest", "a.yaml", "--events", "-", "--json")
     assert json.loads(done.out)["events"] == ["line-1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("tocsin ev", "events"), ("tocsin automations pa", "pause"), ("tocsin emit --pay", "--payload")],
+)
+def test_a_shell_completes_commands_and_options(tocsin: Tocsin, words: str, completed: str) -> None:
+    asked = {"_TOCSIN_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    assert tocsin(env=asked).out.split() == [completed]
+
+
+def test_the_script_for_a_shell_is_printed(tocsin: Tocsin) -> None:
+    done = tocsin(env={"_TOCSIN_COMPLETE": "source_zsh"})
+    assert (done.status, done.out.split()[:2]) == (0, ["#compdef", "tocsin"])
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_a_group_of_commands_has_help_of_its_own(tocsin: Tocsin, flag: str) -> None:
+    done = tocsin("automations", flag)
+    assert done.status == 0
+    assert "pause" in done.out

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from tocsin import __version__
-from tocsin.api import actions, automations, events, firings, flows, health, queues, runs
+from tocsin.api import actions, automations, definitions, events, firings, flows, health, queues, runs
 from tocsin.api.answers import Json
 from tocsin.api.errors import body_of, headers_of, status_of
 from tocsin.api.openapi import described
@@ -32,7 +32,7 @@ def rest(app: App, bell: Bell) -> FastAPI:
     )
     api.state.app = app
     api.state.bell = bell
-    for routes in (events, automations, firings, actions, flows, queues, runs, health):
+    for routes in (events, definitions, automations, firings, actions, flows, queues, runs, health):
         api.include_router(routes.router)
     api.add_exception_handler(TocsinError, _tell)
     api.add_exception_handler(RequestValidationError, _tell_invalid)

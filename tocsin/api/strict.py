@@ -15,6 +15,12 @@ from tocsin.sources.request import read_json
 DEFINITION_BYTES = 1 << 20
 """The largest body of a call that brings no events; the largest of them is a definition."""
 
+DOCUMENT_BYTES = 64 << 20
+"""The largest body of a call that brings all definitions at once."""
+
+DOCUMENTS = "/api/definitions"
+"""The addresses that begin so take a document."""
+
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _CONTENT_TYPE = b"content-type"
 
@@ -31,7 +37,8 @@ async def vetted(scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
         raise InvalidInput([Problem("contains a NUL character: remove it", field="address")])
     if scope["method"] not in _WITH_BODY:
         return scope, receive
-    body = await read_body(receive, dict(scope["headers"]), limit_bytes=DEFINITION_BYTES)
+    limit_bytes = DOCUMENT_BYTES if scope["path"].startswith(DOCUMENTS) else DEFINITION_BYTES
+    body = await read_body(receive, dict(scope["headers"]), limit_bytes=limit_bytes)
     if body:
         read_json(body)
     headers = [(name, value) for name, value in scope["headers"] if name != _CONTENT_TYPE]

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tocsin import __version__
-from tocsin.cli import automations, definitions, events, firings, server, work
+from tocsin.cli import automations, changes, definitions, events, firings, server, work
 from tocsin.errors import InvalidInput, JudgeFailed, TocsinError
 
 FAILED = 1
@@ -17,7 +17,6 @@ WRONG_USE = 2
 app = typer.Typer(
     name="tocsin",
     help="Events in, judgement, actions out - and silence judged as carefully.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -42,11 +41,19 @@ def tocsin(
         raise typer.Exit(WRONG_USE)
 
 
-for _commands in (server.commands, definitions.commands, events.commands):
+for _commands in (server.commands, definitions.commands, changes.commands, events.commands):
     app.add_typer(_commands)
-for _name, _group in (("events", events.group), ("firings", firings.firings), ("actions", firings.actions),
-                      ("automations", automations.group), ("flows", work.flows), ("runs", work.runs),
-                      ("queues", work.queues)):  # fmt: skip
+for _name, _group in {
+    "events": events.group,
+    "firings": firings.firings,
+    "actions": firings.actions,
+    "automations": automations.group,
+    "flows": work.flows,
+    "runs": work.runs,
+    "queues": work.queues,
+    "sources": changes.sources,
+    "channels": changes.channels,
+}.items():
     app.add_typer(_group, name=_name)
 
 

@@ -51,9 +51,13 @@ class Client:
         """Return the answer to a GET; parameters that are None are left out."""
         return self._call("GET", path, params=_given(parameters))
 
-    def post(self, path: str, body: Any = None) -> Any:
+    def post(self, path: str, body: Any = None, **parameters: Any) -> Any:
         """Return the answer to a POST, with a JSON body if one is given."""
-        return self._call("POST", path, **({} if body is None else {"json": body}))
+        return self._call("POST", path, params=_given(parameters), **({} if body is None else {"json": body}))
+
+    def put(self, path: str, body: Any, **parameters: Any) -> Any:
+        """Return the answer to a PUT of a JSON body."""
+        return self._call("PUT", path, params=_given(parameters), json=body)
 
     def delete(self, path: str) -> Any:
         """Return the answer to a DELETE."""

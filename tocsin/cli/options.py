@@ -21,7 +21,8 @@ class ListByDefault(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put `list` in front where no command stands."""
-        if not args or (args[0] not in self.commands and args[0] != "--help" and args[0].startswith("-")):
+        named = args and (not args[0].startswith("-") or args[0] in ("-h", "--help"))
+        if not (named or ctx.resilient_parsing):  # a shell that completes asks for the commands themselves
             args = ["list", *args]
         return super().parse_args(ctx, args)
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from tocsin.actions.ports import Cause, Details, Unit
 from tocsin.engine.own_events import definitions_changed
@@ -18,7 +18,7 @@ from tocsin.errors import Conflict, NotFound
 from tocsin.schemas.automation import Automation
 from tocsin.schemas.case import Case
 from tocsin.schemas.channel import AnyChannel
-from tocsin.schemas.document import SECTIONS, Definition, Document, parse_definition
+from tocsin.schemas.document import SECTIONS, Definition, Document, parse_definition, read_document
 from tocsin.schemas.flow import Flow, Queue
 from tocsin.schemas.scheduled import schedule_of
 from tocsin.schemas.secret import secrets_in
@@ -31,6 +31,9 @@ from tocsin.store.log import Place
 from tocsin.store.writer import Transaction, Writer
 
 Origin = Literal["file", "api"]
+Key: TypeAlias = tuple[str, str]
+"""Kind and name of a definition."""
+
 _STORED = tuple(kind for kind in SECTIONS.values() if kind != "test")
 _SECTION_OF = {kind: section for section, kind in SECTIONS.items()}
 
@@ -134,8 +137,35 @@ class Definitions:
         Raises:
             Conflict: a name belongs to a definition that came over the API.
         """
-        wanted = {(kind, spec.name): spec for kind in _STORED for spec in getattr(document, _SECTION_OF[kind])}
-        return await self._writer.run(partial(self._replace_all, wanted, document.tests))
+
+        def unit(tx: Transaction) -> Changes:
+            changes = self._replace_all(tx, "file", wanted_of(document))
+            tx.after_commit(lambda: self._take_tests(document.tests))
+            return changes
+
+        return await self._writer.run(unit)
+
+    def read_document(self, data: Any, *, origin: Origin, keep: bool = False) -> Document:
+        """Return the document that JSON data makes, to be put into force instead of what came from `origin`.
+
+        With `keep` it is put beside that. Files stand by themselves; what comes over the API may name what they define.
+
+        Raises:
+            InvalidDefinition: it is wrong, or may not come over the API.
+        """
+        beside: dict[str, list[str]] = {section: [] for section in SECTIONS}
+        if origin == "api":
+            for kind, found in self._entries.items():
+                beside[_SECTION_OF[kind]] = [name for name, entry in found.items() if keep or entry.origin == "file"]
+        return read_document(data, beside=beside, restricted=origin == "api", secrets=self._api_secrets)
+
+    async def put_all(self, document: Document, *, keep: bool = False) -> Changes:
+        """Put into force what came over the API, instead of all that came before, or with `keep` beside it.
+
+        Raises:
+            Conflict: a name belongs to a definition that came from a file.
+        """
+        return await self._writer.run(lambda tx: self._replace_all(tx, "api", wanted_of(document), keep=keep))
 
     async def put(self, kind: str, name: str, data: Any) -> Changes:
         """Put one definition into force, given as JSON data.
@@ -188,12 +218,12 @@ class Definitions:
 
     # In the writer's thread
 
-    def _replace_all(self, wanted: Mapping[tuple[str, str], Definition], tests: list[Case], tx: Transaction) -> Changes:
+    def _replace_all(
+        self, tx: Transaction, origin: Origin, wanted: Mapping[Key, Definition], *, keep: bool = False
+    ) -> Changes:
         present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection)}
-        removed = [key for key, one in present.items() if one.origin == "file" and key not in wanted]
-        changes = self._apply(tx, "file", wanted, removed=removed, present=present)
-        tx.after_commit(lambda: self._take_tests(tests))
-        return changes
+        removed = [] if keep else leaving(present, wanted, origin)
+        return self._apply(tx, origin, wanted, removed=removed, present=present)
 
     def _put(self, spec: Definition, kind: str, tx: Transaction) -> Changes:
         present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection, names=[spec.name])}
@@ -212,25 +242,24 @@ class Definitions:
         self,
         tx: Transaction,
         origin: Origin,
-        wanted: Mapping[tuple[str, str], Definition],
+        wanted: Mapping[Key, Definition],
         *,
-        removed: Collection[tuple[str, str]],
-        present: Mapping[tuple[str, str], Version],
+        removed: Collection[Key],
+        present: Mapping[Key, Version],
     ) -> Changes:
         changes = Changes([], [], [f"{kind}/{name}" for kind, name in removed], [])
         place = log.next_place(tx)
         new: list[Version] = []
         entries: list[Entry] = []
         for (kind, name), spec in wanted.items():
-            text, before = _text(spec), present.get((kind, name))
+            text, before = text_of(spec), present.get((kind, name))
             if before is not None and before.origin != origin:
-                theirs = "a file: change it there" if before.origin == "file" else "the API: delete it there first"
-                raise Conflict(f"the {kind} {name!r} came from {theirs}")
+                raise Conflict(foreign(before))
             if before is not None and before.document == text:
                 continue
             (changes.added if before is None else changes.changed).append(f"{kind}/{name}")
             armed = (place.seq, place.received_us)
-            if before is not None and _same_windows(kind, before.document, spec):
+            if before is not None and same_windows(kind, before.document, spec):
                 armed = (before.armed_seq, before.armed_us)
             elif before is not None and kind == "automation":
                 changes.restarted.append(f"{kind}/{name}")
@@ -249,7 +278,7 @@ class Definitions:
         tx.after_commit(lambda: self._merge(entries, removed=removed))
         return changes
 
-    def _merge(self, new: Sequence[Entry], *, removed: Collection[tuple[str, str]]) -> None:
+    def _merge(self, new: Sequence[Entry], *, removed: Collection[Key]) -> None:
         """Let the document say what is in force; whole mappings are replaced, so readers see all of it or nothing."""
         entries = dict(self._entries)
         for kind in {entry.kind for entry in new} | {kind for kind, _ in removed}:
@@ -290,21 +319,38 @@ class PausePort:
         return self._definitions.pausing(self._kind, name, paused=False)
 
 
-def _text(spec: Definition) -> str:
+def wanted_of(document: Document) -> dict[Key, Definition]:
+    """Return what a document wants to be in force: all of it but its tests."""
+    return {(kind, spec.name): spec for kind in _STORED for spec in getattr(document, _SECTION_OF[kind])}
+
+
+def leaving(present: Mapping[Key, Version], wanted: Collection[Key], origin: Origin) -> list[Key]:
+    """Return what is removed when `wanted` is put in the place of everything from an origin."""
+    return [key for key, one in present.items() if one.origin == origin and key not in wanted]
+
+
+def foreign(version: Version) -> str:
+    """Return why a definition can not be changed from where it did not come from."""
+    theirs = "a file: change it there" if version.origin == "file" else "the API: delete it there first"
+    return f"the {version.kind} {version.name!r} came from {theirs}"
+
+
+def text_of(spec: Definition) -> str:
+    """Return a definition as it is stored; equal texts are no change."""
     return json.dumps(spec.model_dump(mode="json", exclude_unset=True), ensure_ascii=False)
 
 
-def _same_windows(kind: str, before: str, spec: Definition) -> bool:
+def same_windows(kind: str, before: str, spec: Definition) -> bool:
     """Return whether a new version keeps the windows of the one before (law S4)."""
     if kind not in ("automation", "flow"):
         return True
-    old, new = _trigger(parse_definition(kind, json.loads(before))), _trigger(spec)
+    old, new = trigger_of(parse_definition(kind, json.loads(before))), trigger_of(spec)
     if old is None or new is None:
         return old is new
     return fingerprint(old) == fingerprint(new)
 
 
-def _trigger(spec: Definition) -> Trigger | None:
+def trigger_of(spec: Definition) -> Trigger | None:
     """Return what a definition waits for; None if it waits for nothing."""
     if isinstance(spec, Automation):
         return spec.trigger

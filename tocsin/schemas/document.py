@@ -105,18 +105,32 @@ def load(texts: Mapping[str, str]) -> Document:
     declared = _declared(files)
     linker = Linker(None if problems else declared)
     for file in files:
-        for section, position, spec in file.entries:
-            file.findings += _inside(linker.findings(spec), section, position)
-        for position, data in file.broken:
-            file.findings += _inside(linker.actions(data), "automations", position)
+        _link(file, linker)
         problems += problems_of(file.findings, file.data, file=file.name, text=file.text)
     if problems:
         raise InvalidDefinition(problems)
-    sections: dict[str, Any] = {section: [] for section in SECTIONS}
-    for file in files:
-        for section, _, spec in file.entries:
-            sections[section].append(spec)
-    return Document.model_construct(**sections)
+    return _together(files)
+
+
+def read_document(
+    data: Any, *, beside: Mapping[str, Collection[str]], restricted: bool = False, secrets: Collection[str] = ()
+) -> Document:
+    """Return the document that JSON data makes; `restricted` and `secrets` as in `parse_definition`.
+
+    `beside` are the names, by section, that will be in force with it.
+
+    Raises:
+        InvalidDefinition: with every problem, each with its field.
+    """
+    file = _checked("", "", data)
+    linker = Linker({section: names | set(beside[section]) for section, names in _declared([file]).items()})
+    _link(file, linker)
+    if restricted:
+        for section, position, spec in file.entries:
+            file.findings += _inside(forbidden(spec, secrets=secrets), section, position)
+    if file.findings:
+        raise InvalidDefinition(problems_of(file.findings, data))
+    return _together([file])
 
 
 def parse_definition(
@@ -155,8 +169,11 @@ def document_schema() -> dict[str, Any]:
 
 def _read(name: str, text: str) -> _File:
     data = read_yaml(text, file=name)
-    if data is None:
-        data = {}
+    return _checked(name, text, {} if data is None else data)
+
+
+def _checked(name: str, text: str, data: Any) -> _File:
+    """Return a file of which each entry was checked by itself."""
     if not isinstance(data, dict):
         wrong = Finding((), f"a definitions file is a mapping of sections: {', '.join(SECTIONS)}")
         raise InvalidDefinition(problems_of([wrong], data, file=name, text=text))
@@ -183,6 +200,22 @@ def _check(file: _File, section: str, position: int) -> None:
             file.broken.append((position, data))
 
 
+def _link(file: _File, linker: Linker) -> None:
+    """Check the entries of a file against what there is beside them."""
+    for section, position, spec in file.entries:
+        file.findings += _inside(linker.findings(spec), section, position)
+    for position, data in file.broken:
+        file.findings += _inside(linker.actions(data), "automations", position)
+
+
+def _together(files: Iterable[_File]) -> Document:
+    sections: dict[str, Any] = {section: [] for section in SECTIONS}
+    for file in files:
+        for section, _, spec in file.entries:
+            sections[section].append(spec)
+    return Document.model_construct(**sections)
+
+
 def _inside(findings: Iterable[Finding], section: str, position: int) -> Iterator[Finding]:
     for finding in findings:
         yield replace(finding, path=(section, position, *finding.path))
@@ -204,7 +237,9 @@ def _declared(files: list[_File]) -> dict[str, set[str]]:
     for file, path, name, (other, there) in again:
         found = places[other.name].get(there)
         where = ":".join(map(str, (other.name, found[1].line, found[1].column) if found else (other.name,)))
-        message = f"the name {name!r} is taken by the {SECTIONS[str(path[0])]} at {where}: rename one of them"
+        kind = SECTIONS[str(path[0])]
+        taker = f"the {kind} at {where}" if where else f"another {kind}"
+        message = f"the name {name!r} is taken by {taker}: rename one of them"
         file.findings.append(Finding(path, message))
     declared: dict[str, set[str]] = {section: set() for section in SECTIONS}
     for section, name in first:

@@ -40,7 +40,7 @@ from tocsin.schemas.spec import Spec
 
 ZERO = timedelta(0)
 _SHORTEST = timedelta(seconds=1)
-_CALM = ("grace", "repeat", "on_late", "on_unknown", "forget_after", "subjects")
+CALM = ("grace", "repeat", "on_late", "on_unknown", "forget_after", "subjects")
 """Fields whose change keeps all windows (law S4)."""
 
 Subject: TypeAlias = tuple[str, ...]
@@ -401,7 +401,7 @@ def fingerprint(trigger: ChildTrigger) -> str:
 
 def _essence(trigger: ChildTrigger) -> dict[str, Any]:
     nested = ("trigger", "triggers", "for_each")
-    essence = trigger.model_dump(mode="json", exclude={*_CALM, *nested}, exclude_defaults=True)
+    essence = trigger.model_dump(mode="json", exclude={*CALM, *nested}, exclude_defaults=True)
     essence["type"] = trigger.type
     for name in ("expect", "after", "until"):
         if essence.get(name) is not None:
