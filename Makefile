@@ -2,7 +2,7 @@
 # Installing is repeated only when pyproject.toml changes; the stamps .venv/.installed-* remember it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contract check examples bench format clean
+.PHONY: help demo test lint types contract check examples bench docs format clean
 
 ARGS ?=
 VENV := .venv
@@ -40,6 +40,10 @@ examples: $(VENV)/.installed-base ## check each example, and run the tests it br
 bench: $(VENV)/.installed-test ## measure, with a reference loop in the same run (takes minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+docs: $(VENV)/.installed-docs ## write the pages made from the code, and build the site into build/docs
+	@$(BIN)/python -m docs.generate
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 format: $(VENV)/.installed-dev ## format the code and mend what can be mended
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
@@ -65,3 +69,8 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@echo "Installing tocsin and what its checks need into $(VENV) ..."
 	@$(INSTALL) '.[dev]'
 	@touch $(VENV)/.installed-base $(VENV)/.installed-test $@
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	@echo "Installing tocsin and what builds its documentation into $(VENV) ..."
+	@$(INSTALL) '.[docs]'
+	@touch $(VENV)/.installed-base $@
