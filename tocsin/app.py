@@ -28,10 +28,11 @@ from tocsin.engine.messengers import Messengers
 from tocsin.engine.performer import Performer
 from tocsin.engine.ports import FoundSecrets, LogEvents, ProcessLog
 from tocsin.engine.recorder import Recorder
+from tocsin.engine.retention import Keep, Retention
 from tocsin.engine.verdicts import Verdicts
 from tocsin.engine.watcher import Watcher
 from tocsin.errors import HomeInUse
-from tocsin.flows.launch import Surroundings
+from tocsin.flows.launch import Surroundings, forget_output
 from tocsin.flows.ports import QueuePort, RunPort
 from tocsin.flows.worker import Catalog, Worker
 from tocsin.schemas.moments import SECOND, Micros, duration_us
@@ -90,6 +91,7 @@ class App:
         self.evaluator = evaluator
         self.dispatcher = dispatcher
         self.worker = worker
+        self.retention = _retention(ground, evaluator)
         self.watcher: Watcher | None = None
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -166,6 +168,8 @@ async def running(
         stack.callback(evaluator.close)
         await worker.start()
         stack.push_async_callback(worker.stop)
+        app.retention.start()
+        stack.push_async_callback(app.retention.close)
         if path is not None:
             app.watcher = Watcher(path, partial(app.load, path))
             app.watcher.start()
@@ -204,6 +208,13 @@ def _evaluator(ground: Ground, dispatcher: Dispatcher) -> Evaluator:
         ledger=Ledger(blind_after_us=duration_us(settings.blind_after), settle_us=settle_us),
         verdicts=Verdicts(max_depth=settings.max_depth, dispatcher=dispatcher, call_soon=call_soon),
     )
+
+
+def _retention(ground: Ground, evaluator: Evaluator) -> Retention:
+    settings = ground.settings
+    keep = Keep(duration_us(settings.keep_events), duration_us(settings.keep_firings), duration_us(settings.keep_runs))
+    forget = partial(forget_output, settings.home)
+    return Retention(ground.writer, ground.database, ground.clock, evaluator=evaluator, keep=keep, forget=forget)
 
 
 def _catalog(definitions: Definitions) -> Catalog:

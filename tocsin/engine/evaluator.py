@@ -28,7 +28,7 @@ from tocsin.engine.verdicts import Verdicts, note
 from tocsin.errors import JudgeFailed, Overloaded, TocsinError, Unavailable
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.moments import SECOND, Micros
-from tocsin.store import log, states
+from tocsin.store import log, retention, states
 from tocsin.store.states import Cursor
 from tocsin.store.writer import Fresh, Transaction, Writer
 from tocsin.triggers.judge import Judgement, State
@@ -209,6 +209,12 @@ class Evaluator:
     def _forget(self) -> None:
         self._cursor = None
         self._cache.clear()
+
+    def drop_idle(self, tx: Transaction, keys: Sequence[str], before_us: Micros) -> int:
+        """Drop states in which nothing was open since before a moment (law P8); return how many were."""
+        for key in keys:
+            self._cache.pop(key, None)
+        return retention.drop_states(tx, keys, before_us=before_us)
 
     def _arrivals(self, tx: Transaction, after_seq: int) -> tuple[list[Arrival], bool]:
         """Return the next arrivals, up to a change of definitions, and whether something may wait behind them.

@@ -109,7 +109,8 @@ class InForce:
             wake_us = self._look_us(key, state, shared=shared, outages=outages)
             if wake_us is not None and (earliest is None or wake_us < earliest):
                 earliest = wake_us
-            saved.append(states.Saved(key, automation, wake_us, state.encode()))
+            kept = (state.oldest_seq(), state.idle_since_us)
+            saved.append(states.Saved(key, automation, wake_us, state.encode(), *kept))
         states.save(tx.connection, self._shard, saved)
         states.remove(tx.connection, gone)
         return earliest

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from tocsin.flows.processes import RUN_ID
 from tocsin.schemas.flow import Flow
 from tocsin.schemas.run import JSON_BYTES, Run, json_text
 from tocsin.schemas.secret import SecretReference
+
+log = logging.getLogger(__name__)
 
 _RESULT_FILE_BYTES = 4 * JSON_BYTES  # JSON from Python escapes what is not ASCII
 
@@ -56,6 +59,20 @@ class Launch:
         return told.get("result"), error if isinstance(error, str) else None
 
 
+def forget_output(home: Path, run_ids: Iterable[str]) -> None:
+    """Delete what runs left on disk; what can not be deleted is told to the log, and stays."""
+    for run_id in run_ids:
+        for kind in ("log", "result"):
+            try:
+                (_folder(home) / f"{run_id}.{kind}").unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s can not be deleted: %s", error.filename, error.strerror)
+
+
+def _folder(home: Path) -> Path:
+    return home.absolute() / "runs"
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """Where runs run: what the launch of any run needs to know about the server.
@@ -80,7 +97,7 @@ class Surroundings:
         folder = self.folder.absolute() / (flow.working_directory or "")
         if not folder.is_dir():
             raise NotFound(f"the working directory {folder} is not there: create it, or change `working_directory`")
-        runs = self.home.absolute() / "runs"
+        runs = _folder(self.home)
         own = {name: value for name, value in flow.env.items() if isinstance(value, str)}
         secret = {name: self.secret(value) for name, value in flow.env.items() if not isinstance(value, str)}
         result = runs / f"{run.id}.result"

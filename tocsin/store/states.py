@@ -18,12 +18,14 @@ _IN = 500
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A state as it is stored; `wake_us` is when it wants to be called again."""
+    """A state as it is stored; `wake_us` is when it wants to be called again, the last two are for retention."""
 
     state_key: str
     automation: str
     wake_us: Micros | None
     blob: bytes
+    needs_seq: int | None = None
+    idle_us: Micros | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def waking(connection: Connection, shard: int, *, after_us: Micros, before_us: M
 
 def save(connection: Connection, shard: int, saved: Collection[Saved]) -> None:
     """Insert or replace states."""
-    rows = [(one.state_key, shard, one.automation, one.wake_us, one.blob) for one in saved]
+    rows = [(one.state_key, shard, one.automation, one.wake_us, one.needs_seq, one.idle_us, one.blob) for one in saved]
     _SAVE.execute(connection, rows)
 
 
@@ -119,12 +121,12 @@ def move_cursor(connection: Connection, before: Cursor, after: Cursor) -> None:
 
 def _upsert(dialect: Any) -> Executable:
     statement = dialect.insert(states)
-    replaced = {name: statement.excluded[name] for name in ("wake_us", "blob", "shard")}
+    replaced = {name: statement.excluded[name] for name in ("wake_us", "needs_seq", "idle_us", "blob", "shard")}
     upsert: Executable = statement.on_conflict_do_update(index_elements=["state_key"], set_=replaced)
     return upsert
 
 
-_SAVE = Bulk(("state_key", "shard", "automation", "wake_us", "blob"), _upsert)
+_SAVE = Bulk(("state_key", "shard", "automation", "wake_us", "needs_seq", "idle_us", "blob"), _upsert)
 _LOAD = select(states.c.state_key, states.c.blob).where(states.c.state_key.in_(bindparam("keys", expanding=True)))
 _DUE = (
     select(states.c.state_key, states.c.wake_us)

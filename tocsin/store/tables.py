@@ -83,11 +83,15 @@ states = Table(
     Column("shard", Integer, nullable=False),
     Column("automation", Text, nullable=False),
     Column("wake_us", BigInteger, nullable=True),
+    Column("needs_seq", BigInteger, nullable=True),
+    Column("idle_us", BigInteger, nullable=True),
     Column("blob", LargeBinary, nullable=False),
     Index("states_by_wake", "shard", "wake_us", sqlite_where=text("wake_us IS NOT NULL"),
           postgresql_where=text("wake_us IS NOT NULL")),
     Index("states_by_automation", "automation"),
 )  # fmt: skip
+"""`needs_seq` is the first place of the events that a state knows, `idle_us` since when nothing is open in it. Both are
+for retention, which scans for them: an index would have to be written with every judged event."""
 
 definitions = Table(
     "definitions",

@@ -112,6 +112,11 @@ class Writer:
                 self._changed.notify()
         return task.future
 
+    @property
+    def waiting(self) -> int:
+        """How many units wait; one that is being written does not."""
+        return len(self._waiting)
+
     async def run(self, unit: Unit[T]) -> T:
         """Queue a unit and wait until it is durable; what it raises is raised here."""
         return await asyncio.wrap_future(self.submit(unit))

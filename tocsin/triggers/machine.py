@@ -114,6 +114,14 @@ class State(ABC):
         self.wake_us: Micros | None = None
         self.seen_us: Micros = 0
 
+    def seqs(self) -> set[int]:
+        """Return the places in the log of the events that it knows; while it does, they are kept."""
+        return set(_seqs(self.fields()))
+
+    def oldest_seq(self) -> int | None:
+        """Return the first of the places in the log of the events that it knows, None if it knows none."""
+        return min(_seqs(self.fields()), default=None)
+
     @property
     def idle_since_us(self) -> Micros | None:
         """Since when nothing is open here, or None while something is. Idle states may be dropped (law P8)."""
@@ -136,6 +144,20 @@ class Node:
     automation: str
     id: str
     armed_us: Micros
+
+
+def _seqs(fields: Iterable[Any]) -> list[int]:
+    """Return the places of all events anywhere in a state's fields."""
+    found: list[int] = []
+    left = [fields]
+    while left:
+        for value in left.pop():
+            kind = type(value)
+            if kind is Counted or kind is Seen:
+                found.append(value.seq)
+            elif value and issubclass(kind, list | tuple):
+                left.append(value)
+    return found
 
 
 class Fired(NamedTuple):

@@ -112,6 +112,8 @@ def _create_judgement() -> None:
         sa.Column("shard", sa.Integer(), nullable=False),
         sa.Column("automation", sa.Text(), nullable=False),
         sa.Column("wake_us", sa.BigInteger(), nullable=True),
+        sa.Column("needs_seq", sa.BigInteger(), nullable=True),
+        sa.Column("idle_us", sa.BigInteger(), nullable=True),
         sa.Column("blob", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("state_key"),
     )

@@ -1,0 +1,164 @@
+"""What is dropped when it is old, in small bites (laws E2, P8).
+
+A bite looks at the next few rows behind a place and drops those that nothing needs any more; the caller goes on where
+it ended. Rows are written in the order of time; so the first bite that finds nothing old is the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, bindparam, delete, func, select
+
+from tocsin.schemas.moments import Micros
+from tocsin.schemas.run import ENDED
+from tocsin.store.firings import read_firing
+from tocsin.store.tables import (
+    attempts,
+    decisions,
+    definitions,
+    events,
+    firings,
+    identities,
+    intents,
+    pauses,
+    runs,
+    shards,
+    states,
+    uptime,
+)
+from tocsin.store.writer import Transaction
+
+BITE = 200
+"""How many rows a bite looks at; the writer is held up by it, so it is small."""
+
+LISTED = 5_000
+"""How many states or runs are looked up at once, to be dropped in bites."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bite:
+    """How many things a bite dropped, and the place behind which the next one goes on; None: there is no next."""
+
+    dropped: int
+    place: int | None
+
+
+# Events and their identities
+
+
+def last_old_event(connection: Connection, *, before_us: Micros) -> int:
+    """Return the last place whose event was received before a moment and judged by every shard; 0 if there is none."""
+    old = select(events.c.seq).where(events.c.received_us < before_us)
+    newest = connection.execute(old.order_by(events.c.received_us.desc(), events.c.seq.desc()).limit(1)).scalar()
+    judged = connection.execute(select(func.min(shards.c.cursor))).scalar()
+    return min(newest or 0, judged or 0)
+
+
+def states_needing(connection: Connection, *, to_seq: int) -> Iterator[tuple[str, int, bytes]]:
+    """Return (key, first place, blob) of the states that know events up to a place."""
+    query = select(states.c.state_key, states.c.needs_seq, states.c.blob).where(states.c.needs_seq <= to_seq)
+    for row in connection.execute(query.execution_options(yield_per=1_000)):
+        yield row.state_key, row.needs_seq, bytes(row.blob)
+
+
+def events_of_intents(connection: Connection) -> set[int]:
+    """Return the places of the events that intents which have not ended answer to."""
+    unfinished = select(intents.c.firing).where(intents.c.ended_us.is_(None))
+    query = select(firings).where(firings.c.id.in_(unfinished)).execution_options(yield_per=1_000)
+    return {seq for row in connection.execute(query) for seq in read_firing(row).events}
+
+
+def drop_events(tx: Transaction, after_seq: int, *, to_seq: int, spared: Collection[int]) -> Bite:
+    """Drop events behind one place and up to another, with their identities, except those that are spared."""
+    found = select(events.c.seq, events.c.id, events.c.source).where(events.c.seq > after_seq, events.c.seq <= to_seq)
+    rows = tx.connection.execute(found.order_by(events.c.seq).limit(BITE)).all()
+    old = [{"of_seq": row.seq, "of_id": row.id, "of_source": row.source} for row in rows if row.seq not in spared]
+    if old:
+        tx.connection.execute(_DROP_IDENTITY, old)
+        tx.connection.execute(_DROP_EVENT, old)
+    return Bite(len(old), rows[-1].seq if len(rows) == BITE else None)
+
+
+# Firings with their actions, decisions, runs
+
+
+def drop_firings(tx: Transaction, after_n: int, *, before_us: Micros) -> Bite:
+    """Drop old firings with their intents and attempts; open misses stay, and what is still to be done."""
+    query = select(firings.c.n, firings.c.id, firings.c.open, firings.c.decided_us).where(firings.c.n > after_n)
+    rows = tx.connection.execute(query.order_by(firings.c.n).limit(BITE)).all()
+    old = [row.id for row in rows if row.decided_us < before_us]
+    unfinished = select(intents.c.firing).where(intents.c.firing.in_(old), intents.c.ended_us.is_(None))
+    needed = set(tx.connection.execute(unfinished).scalars()) | {row.id for row in rows if row.open}
+    gone = [firing for firing in old if firing not in needed]
+    if gone:
+        of_these = select(intents.c.id).where(intents.c.firing.in_(gone))
+        tx.connection.execute(delete(attempts).where(attempts.c.intent.in_(of_these)))
+        tx.connection.execute(delete(intents).where(intents.c.firing.in_(gone)))
+        tx.connection.execute(delete(firings).where(firings.c.id.in_(gone)))
+    return Bite(len(gone), rows[-1].n if old and len(rows) == BITE else None)
+
+
+def drop_decisions(tx: Transaction, after_n: int, *, before_us: Micros) -> Bite:
+    """Drop old decisions that ride with no event."""
+    query = select(decisions.c.n, decisions.c.at_us).where(decisions.c.n > after_n)
+    rows = tx.connection.execute(query.order_by(decisions.c.n).limit(BITE)).all()
+    old = [row.n for row in rows if row.at_us < before_us]
+    if old:
+        tx.connection.execute(delete(decisions).where(decisions.c.n.in_(old)))
+    return Bite(len(old), rows[-1].n if old and len(rows) == BITE else None)
+
+
+def old_runs(connection: Connection, *, before_us: Micros) -> list[str]:
+    """Return the ids of runs that ended before a moment, at most `LISTED`."""
+    query = select(runs.c.id).where(runs.c.state.in_(ENDED), runs.c.ended_us < before_us)
+    return list(connection.execute(query.limit(LISTED)).scalars())
+
+
+def drop_runs(tx: Transaction, ids: Sequence[str]) -> int:
+    """Drop runs that have ended; return how many."""
+    return tx.connection.execute(delete(runs).where(runs.c.id.in_(ids), runs.c.state.in_(ENDED))).rowcount
+
+
+# States, and what was in force
+
+
+def idle_states(connection: Connection, *, before_us: Micros) -> list[str]:
+    """Return the keys of states in which nothing was open since before a moment, at most `LISTED`."""
+    query = select(states.c.state_key).where(states.c.idle_us < before_us)
+    return list(connection.execute(query.limit(LISTED)).scalars())
+
+
+def drop_states(tx: Transaction, keys: Sequence[str], *, before_us: Micros) -> int:
+    """Drop those of these states in which still nothing is open since before a moment; return how many."""
+    idle = (states.c.state_key.in_(keys), states.c.idle_us < before_us)
+    return tx.connection.execute(delete(states).where(*idle)).rowcount
+
+
+def drop_history(tx: Transaction, before_us: Micros) -> int:
+    """Drop what was in force, paused or up before a moment and before every event that is kept; return how much.
+
+    Of up-time, the last stretch that began before then stays: it tells of the outage behind it.
+    """
+    oldest = tx.connection.execute(select(events.c.seq, events.c.received_us).order_by(events.c.seq).limit(1)).first()
+    first_seq = tx.connection.execute(select(func.min(shards.c.cursor))).scalar() or 0
+    if oldest is not None:
+        first_seq, before_us = min(first_seq, oldest.seq), min(before_us, oldest.received_us)
+    last = tx.connection.execute(select(func.max(uptime.c.n)).where(uptime.c.from_us < before_us)).scalar() or 0
+    gone = (
+        (uptime, uptime.c.n < last),
+        (pauses, pauses.c.to_us < before_us),
+        (definitions, and_(definitions.c.removed_seq < first_seq, definitions.c.created_us < before_us)),
+    )
+    dropped = 0
+    for table, old in gone:
+        some = select(table.c.n).where(old).order_by(table.c.n).limit(BITE)
+        dropped += tx.connection.execute(delete(table).where(table.c.n.in_(some))).rowcount
+    return dropped
+
+
+_DROP_EVENT = delete(events).where(events.c.seq == bindparam("of_seq"))
+_DROP_IDENTITY = delete(identities).where(
+    identities.c.id == bindparam("of_id"), identities.c.source == bindparam("of_source")
+)
