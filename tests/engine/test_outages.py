@@ -131,13 +131,16 @@ async def test_two_outages_are_waited_for_one_after_the_other(live: Live) -> Non
 
 
 async def test_t2_a_schedule_goes_on_when_an_outage_ends(live: Live) -> None:
+    """The last time that fell into it is caught up at once, as of its own time (law O1); it waits for nobody."""
     await live.start(automation(SCHEDULE))
     await up(live, until_s=15)
     await live.stop()
     live.turn(45)
     await live.start()
     await up(live, until_s=55)
-    assert [at_s for at_s, _, _ in live.fired()] == [10.0, 45.0, 50.0]
+    assert [at_s for at_s, _, _ in live.fired()] == [10.0, 40.0, 50.0]
+    [_, caught_up, _] = live.read(firings.page).items
+    assert caught_up["decided"] == "2026-03-02T08:00:45Z"
 
 
 async def test_the_ledger_is_kept_while_nothing_happens(live: Live) -> None:
