@@ -36,7 +36,7 @@ def list_firings(
         output.items(client.items("/api/firings", limit, **wanted), FIRING_COLUMNS, firing_row, json=json)
 
 
-FIRING_COLUMNS = ("at", "automation", "verdict", "labels", "reason")
+FIRING_COLUMNS = ("at", "automation", "verdict", "labels", "id", "reason")
 
 
 def firing_row(firing: dict[str, Any]) -> tuple[Any, ...]:
@@ -45,7 +45,7 @@ def firing_row(firing: dict[str, Any]) -> tuple[Any, ...]:
 
     verdict = firing["verdict"]
     verdict += " (shadow)" if firing.get("mode") == "shadow" else ""
-    return output.local(firing["at"]), firing["automation"], verdict, firing["labels"], firing["reason"]
+    return output.local(firing["at"]), firing["automation"], verdict, firing["labels"], firing["id"], firing["reason"]
 
 
 @firings.command("show")
@@ -72,7 +72,7 @@ def list_actions(
     from tocsin.cli.client import Client
 
     wanted = {"automation": automation, "state": state, "type": type, "firing": firing}
-    columns = ("created", "automation", "type", "state", "attempts", "id")
+    columns = ("created", "automation", "type", "state", "failed attempts", "id")
     with Client() as client:
         output.items(client.items("/api/actions", limit, **wanted), columns, _action_row, json=json)
 

@@ -55,7 +55,7 @@ def status(json: options.Json = False) -> None:
             output.table(("ended", "automation", "type", "id"), rows)
         if paused:
             output.heading(f"paused queues: {', '.join(paused)}")
-        if not (misses or dead or paused):
+        if ready["ready"] and not (misses or dead or paused or ready.get("definitions")):
             output.line("nothing is wrong", style="green")
     if not ready["ready"]:
         raise typer.Exit(1)

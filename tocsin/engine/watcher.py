@@ -66,7 +66,8 @@ class Watcher:
 
     def _complain(self, problem: str) -> None:
         self.problem = problem
-        log.error("the definitions at %s are wrong, what runs is not changed:\n%s", self._path, problem)
+        told = "; ".join(problem.splitlines())
+        log.error("the definitions at %s are wrong, what runs is not changed: %s", self._path, told)
 
     async def _watch(self) -> None:
         while not self._stop.is_set():
