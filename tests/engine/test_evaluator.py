@@ -288,12 +288,19 @@ async def test_o3_what_came_before_an_automation_was_active_is_not_judged(live: 
     assert [live.read(log.by_seq, one.events)[one.events[0]].event.id for one in live.firings()] == ["after"]
 
 
-async def test_o3_a_deadline_is_primed_with_what_is_stored(live: Live) -> None:
+@pytest.mark.parametrize("expect", ["a", "a*", ["a", "c"]])
+async def test_o3_a_deadline_is_primed_with_what_is_stored(live: Live, expect: str | list[str]) -> None:
     """At T0 = 8:30 the table was updated in today's window; at 9:00 nothing is missed."""
     await live.start()
-    await live.send(event(resource="sales"), event("b", resource="sales"), at_s=600)
+    await live.send(event("ab" if expect == "a*" else "a", resource="sales"), event("b", resource="orders"), at_s=600)
     live.turn(1800)
-    due = {"type": "deadline", "expect": "a", "for_each": ["id"], "subjects": ["sales", "orders"], "due": "0 9 * * *"}
+    due = {
+        "type": "deadline",
+        "expect": expect,
+        "for_each": ["id"],
+        "subjects": ["sales", "orders"],
+        "due": "0 9 * * *",
+    }
     await live.apply(automation(due))
     await live.settle(3600)
     assert live.fired() == [(3600.0, "missed", {"id": "orders"})]

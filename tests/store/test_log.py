@@ -133,3 +133,7 @@ def test_what_priming_needs_is_read_in_order_and_in_parts(store: Opened) -> None
     assert [placed.event.id for placed in read] == ["e1", "e2"]
     read = store.read(log.since, from_us=T0 + SECOND, to_seq=4, after_seq=read[-1].seq, limit=2)
     assert [placed.event.id for placed in read] == ["e3"]
+    append(store, event("other", event="b"), event("e5"))
+    read = store.read(log.since, from_us=T0 + SECOND, to_seq=99, after_seq=0, limit=9, name="b")
+    assert [placed.event.id for placed in read] == ["other"]
+    assert store.read(log.since, from_us=T0 + HOUR, to_seq=99, after_seq=0, limit=9) == []

@@ -18,6 +18,7 @@ from tocsin.schemas.flow import Flow
 from tocsin.schemas.moments import Micros
 from tocsin.schemas.scheduled import automation_of as scheduled
 from tocsin.schemas.scheduled import judged_name, written_name
+from tocsin.schemas.trigger import DeadlineTrigger, Trigger
 from tocsin.store import definitions, firings, log, states
 from tocsin.store.definitions import Pause, Version
 from tocsin.store.writer import Transaction
@@ -183,9 +184,11 @@ class InForce:
     def _prime(self, tx: Transaction, live: Live, kept: dict[str, State | None], *, outages: Sequence[Outage]) -> None:
         """Offer the stored events of the windows that are open at T0 (law O3)."""
         name, since_us = live.spec.name, self.judge.priming(live.spec.name)
-        after_seq, to_seq = 0, live.armed.armed_seq
+        after_seq, to_seq, only = 0, live.armed.armed_seq, _only_name(live.spec.trigger)
         while since_us is not None:
-            part = log.since(tx.connection, from_us=since_us, to_seq=to_seq, after_seq=after_seq, limit=_PRIMING_EVENTS)
+            part = log.since(
+                tx.connection, from_us=since_us, to_seq=to_seq, after_seq=after_seq, limit=_PRIMING_EVENTS, name=only
+            )
             if not part:
                 break
             asked = self.judge.run(part, until_us=None, prime=name)
@@ -249,6 +252,13 @@ def drive_with(asked: Asking, cache: dict[str, State | None], *, judge: Judge, t
     except StopIteration as judged:
         judgement: Judgement = judged.value
         return judgement
+
+
+def _only_name(trigger: Trigger) -> str | None:
+    """Return the one name that a deadline's events have, if it has one: its stored events are then quickly found."""
+    if not isinstance(trigger, DeadlineTrigger) or len(trigger.expect) != 1 or "*" in trigger.expect[0]:
+        return None
+    return trigger.expect[0]
 
 
 def _spec(version: Version) -> Automation | None:

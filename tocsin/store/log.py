@@ -143,15 +143,20 @@ def find(connection: Connection, event_id: str, source: str | None = None) -> Ar
     return by_seq(connection, seqs[:1]).get(seqs[0]) if seqs else None
 
 
-def since(connection: Connection, *, from_us: Micros, to_seq: int, after_seq: int, limit: int) -> list[Arrival]:
-    """Return stored arrivals received from a moment on, up to a place, in order (for priming, law O3)."""
-    query = (
-        select(*_STORED)
-        .where(events.c.seq > after_seq, events.c.seq <= to_seq, events.c.received_us >= from_us)
-        .order_by(events.c.seq)
-        .limit(limit)
-    )
-    return [read_arrival(row) for row in connection.execute(query)]
+def since(
+    connection: Connection, *, from_us: Micros, to_seq: int, after_seq: int, limit: int, name: str | None = None
+) -> list[Arrival]:
+    """Return stored arrivals received from a moment on, up to a place, in order (for priming, law O3).
+
+    With `name`, only the events of that name.
+    """
+    first_seq = connection.execute(_FIRST, {"from_us": from_us}).scalar()
+    if first_seq is None:
+        return []
+    query = select(*_STORED).where(events.c.seq >= first_seq, events.c.seq > after_seq, events.c.seq <= to_seq)
+    if name is not None:
+        query = query.where(events.c.event == name)
+    return [read_arrival(row) for row in connection.execute(query.order_by(events.c.seq).limit(limit))]
 
 
 def note_decisions(connection: Connection, decisions: Iterable[tuple[int, bytes]]) -> None:
@@ -179,6 +184,12 @@ _INSERT = Bulk(
 )
 _KEEP = Bulk(("id", "source", "seq"), lambda dialect: dialect.insert(identities).on_conflict_do_nothing())
 _IDENTITIES = select(identities).where(identities.c.id.in_(bindparam("ids", expanding=True)))
+_FIRST = (  # time never goes back along the log, so the first of a time has the lowest place
+    select(events.c.seq)
+    .where(events.c.received_us >= bindparam("from_us"))
+    .order_by(events.c.received_us, events.c.seq)
+    .limit(1)
+)
 _AFTER = select(*_STORED).where(events.c.seq > bindparam("after_seq")).order_by(events.c.seq).limit(bindparam("most"))
 _BY_SEQ = select(*_STORED).where(events.c.seq.in_(bindparam("seqs", expanding=True)))
 _NOTE = Bulk(
