@@ -65,7 +65,6 @@ def account_for(ordeal: Ordeal) -> Account:
 def _server(account: Account, ordeal: Ordeal, records: Records) -> None:
     account.claim("restless", [] if ordeal.rested else ["what was to be judged and done did not come to an end"])
     account.claim("exit", [ordeal.exit_status] if ordeal.exit_status else [])
-    account.claim("ended by itself", [how for how in ordeal.ends if "BY ITSELF" in how])
     account.claim("sqlite", [] if records.integrity == "ok" else [records.integrity])
     lines = ordeal.home.log.read_text().splitlines()
     account.claim("logged", [line for line in lines if "ERROR" in line or "Error" in line or "Traceback" in line])
@@ -137,10 +136,10 @@ def _differing(found: dict[Any, Any], wanted: dict[Any, Any]) -> list[object]:
 
 
 def _model(account: Account, ordeal: Ordeal, records: Records) -> None:
-    """The laws themselves, as the brute-force model reads them."""
+    """The laws themselves, as the brute-force model reads them. Repeats that an outage moves to one moment are one."""
     for name, said, fired in by_model(records, TIMES):
-        account.claim("firings, says the model, lost", [(name, row) for row in Counter(said) - Counter(fired)])
-        account.claim("firings, says the model, invented", [(name, row) for row in Counter(fired) - Counter(said)])
+        account.claim("firings lost, says the model", [(name, row) for row in {*said} - {*fired}])
+        account.claim("firings invented, says the model", [(name, row) for row in {*fired} - {*said}])
 
 
 def _intents(account: Account, ordeal: Ordeal, records: Records) -> None:

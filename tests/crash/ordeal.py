@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
-from tests.crash.child import FAULTS
+from tests.crash.child import CHEATS, FAULTS
 from tests.crash.lives import Doom, Home, Lives, lives
 from tests.crash.records import is_at_rest
 from tests.crash.senders import Sender, Sent, Whereabouts, senders
@@ -27,13 +27,17 @@ REST_S = 30.0
 LOOK_S = 0.1
 LATENESS_S = 0.3
 SETTLE_S = 0.5
-BLIND_AFTER_S = 2.0
-LONG_S = 2.6
+BLIND_AFTER_S = 3.0
+LONG_S = 3.5
 """How long the server is away when it is away long: an outage by law S2."""
 
 
 EARLY, LATE = "early", "late"
 """Kills from outside: while the server starts, and when it listens."""
+
+
+class EndedByItself(Exception):
+    """A server ended that nobody killed; with what it said."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,11 @@ def dooms(plan: Plan, random: Random) -> Iterator[Doom]:
 
 
 async def suffer(plan: Plan, folder: Path, *, tell: Callable[[int], None] = lambda number: None) -> Ordeal:
-    """Let a server live and die as planned; return what was seen. `tell` hears of each kill."""
+    """Let a server live and die as planned; return what was seen. `tell` hears of each kill.
+
+    Raises:
+        EndedByItself: a server ended before it was killed, without a cheat.
+    """
     ordeal = Ordeal(plan, Home(folder, plan.settings))
     random, where = Random(plan.seed), Whereabouts()
     async with serving() as sink, lives(ordeal.home, where.say) as server:
@@ -120,10 +128,14 @@ def _define(ordeal: Ordeal, sink: Sink) -> None:
 async def _sending(ordeal: Ordeal, random: Random, where: Whereabouts) -> AsyncIterator[list[Sender]]:
     """Have senders at work; at the end wait until their last requests are acknowledged."""
     crowd = list(senders(SENDERS, random, where=where, sent=ordeal.sent))
-    async with asyncio.TaskGroup() as group:
-        for sender in crowd:
-            group.create_task(sender.send())
+    work = [asyncio.create_task(sender.send()) for sender in crowd]
+    try:
         yield crowd
+        await asyncio.gather(*work)
+    finally:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
 
 
 async def _live(ordeal: Ordeal, server: Lives, end: Doom) -> None:
@@ -133,7 +145,9 @@ async def _live(ordeal: Ordeal, server: Lives, end: Doom) -> None:
         await server.listens()
     by_itself = await server.ends(end.wait_s)
     listened = await server.kill()
-    how = "from outside" if not by_itself else end.fault if server.status == -signal.SIGKILL else "BY ITSELF"
+    if by_itself and server.status != -signal.SIGKILL and end.cheat not in CHEATS:
+        raise EndedByItself(f"status {server.status}\n{ordeal.home.log.read_text()[-2_000:]}")
+    how = end.fault if by_itself else "from outside"
     ordeal.ends[how if listened else f"{how}, while it started"] += 1
 
 
