@@ -7,7 +7,7 @@ import fcntl
 import os
 import platform
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from tocsin.engine import standing
 from tocsin.engine.definitions import Changes, Definitions, PausePort
 from tocsin.engine.dispatcher import Dispatcher
 from tocsin.engine.evaluator import Evaluator
+from tocsin.engine.forgetting import forget
 from tocsin.engine.http import HttpClient
 from tocsin.engine.in_force import InForce
 from tocsin.engine.ledger import Ledger
@@ -35,6 +36,7 @@ from tocsin.errors import HomeInUse
 from tocsin.flows.launch import Surroundings, forget_output
 from tocsin.flows.ports import QueuePort, RunPort
 from tocsin.flows.worker import Catalog, Worker
+from tocsin.schemas.firing import Decision
 from tocsin.schemas.moments import SECOND, Micros, duration_us
 from tocsin.settings import Settings
 from tocsin.store import log, schema, uptime
@@ -105,6 +107,15 @@ class App:
     async def automation(self, name: str) -> dict[str, object] | None:
         """Return one automation with what it waits for."""
         return await self.read(standing.automation, self.definitions, self.evaluator, name=name)
+
+    async def forget(self, name: str, labels: Mapping[str, str]) -> list[Decision]:
+        """Stop watching one key of an automation (law P8); return the decisions about it.
+
+        Raises:
+            NotFound, InvalidInput, Conflict: as `engine.forgetting.forget`.
+        """
+        await self.evaluator.settled()  # or else an event that was there before would bring it back
+        return await self.writer.run(lambda tx: forget(tx, self.evaluator, name, labels=labels))
 
     async def flows(self) -> list[dict[str, object]]:
         """Return all flows: definition, origin, whether the schedule is paused, when it runs next."""

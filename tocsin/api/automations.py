@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
+from pydantic import BaseModel, ConfigDict, Field
 
 from tocsin.api.answers import Json
 from tocsin.api.query import Cursor, Limit, Running, found, paged
 from tocsin.app import App
+from tocsin.errors import NotFound
 from tocsin.store.page import Page, decode_cursor, encode_cursor
 
 KIND = "automation"
@@ -16,6 +18,14 @@ KIND = "automation"
 router = APIRouter(prefix="/api/automations", tags=["automations"])
 
 Definition = Annotated[dict[str, Any], Body(description="An automation, as in YAML.")]
+
+
+class Key(BaseModel):
+    """One key of an automation."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: dict[str, str] = Field(description="The labels that make the key, under the names in `for_each`.")
 
 
 @router.get("")
@@ -58,6 +68,15 @@ async def resume_automation(app: Running, *, name: str) -> Json:
     """Resume an automation; the pause is treated like an outage (law S4)."""
     await app.definitions.resume(KIND, name)
     return await _shown(app, name)
+
+
+@router.post("/{name}/forget")
+async def forget_key(app: Running, *, name: str, key: Key) -> Json:
+    """Stop watching one key, until its next event (law P8); answer with what was decided about it."""
+    if app.definitions.origin(KIND, name) is None:
+        raise NotFound(f"there is no automation {name!r}")
+    decisions = await app.forget(name, key.labels)
+    return Json({"decisions": [decision.document() for decision in decisions]})
 
 
 async def _shown(app: App, name: str) -> Json:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -124,6 +124,12 @@ class Evaluator:
             await self._writer.run(self._step)
             if self._plan():
                 return
+
+    def drop(self, tx: Transaction, keys: Iterable[str]) -> None:
+        """Know nothing more of states that a unit has deleted; called in that unit."""
+        tx.on_rollback(self._forget)
+        for key in keys:
+            self._cache.pop(key, None)
 
     # In the event loop
 

@@ -8,7 +8,9 @@ from typing import Any
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.evaluator import Evaluator
 from tocsin.errors import JudgeFailed
+from tocsin.schemas.automation import Automation
 from tocsin.schemas.scheduled import judged_name
+from tocsin.schemas.trigger import label_names
 from tocsin.store import definitions, firings, states
 from tocsin.store.database import Connection
 
@@ -41,6 +43,7 @@ def automation(connection: Connection, known: Definitions, evaluator: Evaluator,
         "origin": entry.origin,
         "state": _state(entry.text, paused=paused),
         "paused": paused,
+        "labels": list(label_names(Automation.model_validate_json(entry.text).trigger)),
         "keys": _keys(connection, evaluator, name),
         "last_firing": firings.newest_of(connection, name),
         "decisions": firings.notes_of(connection, name, limit=10),
@@ -72,12 +75,16 @@ def _state(text: str, *, paused: bool) -> str:
 def _keys(connection: Connection, evaluator: Evaluator, name: str) -> list[dict[str, Any]]:
     judge = evaluator.in_force.judge
     found = []
-    for key, blob in states.of_automation(connection, name, limit=KEYS_MAX).items():
+    stored = states.of_automation(connection, name, limit=KEYS_MAX)
+    newest = firings.newest_of_keys(connection, name, stored)
+    for key, blob in stored.items():
         try:
             state = judge.decode(key, blob)
         except JudgeFailed as error:
             found.append({"error": str(error)})
             continue
         if state is not None:
-            found.append(judge.describe(key, state))
+            fired = newest.get(key)
+            last = None if fired is None else {part: fired[part] for part in ("id", "verdict", "at", "due", "open")}
+            found.append(judge.describe(key, state) | {"last": last})
     return found

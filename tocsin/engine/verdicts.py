@@ -20,6 +20,7 @@ from tocsin.store.intents import Order
 from tocsin.store.log import Draft
 from tocsin.store.writer import Transaction
 from tocsin.triggers.judge import Judgement
+from tocsin.triggers.keys import state_key
 
 _LOG = logging.getLogger(__name__)
 
@@ -154,7 +155,10 @@ def _decision(firing: Firing, outcome: Outcome, says: str, *args: object) -> Dec
 
 
 def note(tx: Transaction, decisions: Sequence[Decision]) -> None:
-    """Let decisions ride with their arrival's row; those of moments, and errors, get rows of their own."""
+    """Let decisions ride with their arrival's row; those of moments, and errors, get rows of their own.
+
+    A key that was forgotten leaves no open miss.
+    """
     riding: dict[int, list[Decision]] = {}
     alone = []
     for decision in decisions:
@@ -162,5 +166,7 @@ def note(tx: Transaction, decisions: Sequence[Decision]) -> None:
             riding.setdefault(decision.seq, []).append(decision)
         if decision.seq is None or decision.outcome is Outcome.ERROR:
             alone.append((decision.automation, decision.at_us, decision.seq, json.dumps(decision)))
+    if forgotten := [one for one in decisions if one.outcome is Outcome.FORGOTTEN]:
+        firings.close_keys(tx.connection, [state_key(*one[:2], list(one.labels.values())) for one in forgotten])
     log.note_decisions(tx.connection, [(seq, json.dumps(some).encode()) for seq, some in riding.items()])
     firings.note(tx.connection, alone)

@@ -17,6 +17,7 @@ from tocsin.store.page import Page, decode_cursor, page_of
 from tocsin.store.tables import decisions, firings
 
 _IN = 500  # the most values in one IN list
+_RECENT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,24 @@ def close_all(connection: Connection, automation: str) -> None:
     connection.execute(update(firings).where(firings.c.automation == automation, firings.c.open).values(open=False))
 
 
+def close_keys(connection: Connection, state_keys: Collection[str]) -> None:
+    """End the open misses of keys without a resolve: they were forgotten (law P8)."""
+    connection.execute(_CLOSE, [{"of": key} for key in state_keys])
+
+
+def newest_of_keys(connection: Connection, automation: str, state_keys: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the newest firing of each of these keys, as far as it is among the newest 10,000 of their automation."""
+    recent = (
+        select(firings.c.n, firings.c.state_key)
+        .where(firings.c.automation == automation)
+        .order_by(firings.c.n.desc())
+        .limit(_RECENT)
+        .subquery()
+    )
+    newest = select(func.max(recent.c.n)).where(recent.c.state_key.in_(state_keys)).group_by(recent.c.state_key)
+    return {row.state_key: document(row) for row in connection.execute(select(firings).where(firings.c.n.in_(newest)))}
+
+
 def note(connection: Connection, rows: Sequence[tuple[str, Micros, int | None, str]]) -> None:
     """Store decisions that ride with no event: (automation, moment, place or None, JSON document)."""
     if rows:
@@ -194,6 +213,7 @@ def notes_of(connection: Connection, automation: str, *, limit: int) -> list[dic
     return [Decision(*json.loads(row.document)).document() for row in connection.execute(query)]
 
 
+_CLOSE = update(firings).where(firings.c.open, firings.c.state_key == bindparam("of")).values(open=False)
 _KNOWN = select(firings.c.id).where(firings.c.id.in_(bindparam("ids", expanding=True)))
 _BY_ID = select(firings).where(firings.c.id.in_(bindparam("ids", expanding=True)))
 _RESOLVE = update(firings).where(firings.c.id == bindparam("of")).values(open=False, resolved_by=bindparam("by"))

@@ -28,7 +28,6 @@ from tocsin.triggers.machine import Ledger, Outage, Outages, State
 from tocsin.triggers.nodes import Armed, Plan, Spot, compile_trigger
 from tocsin.triggers.run import NEVER, Run
 from tocsin.triggers.schedule import Schedule
-from tocsin.triggers.watch import Watch, WatchState
 
 __all__ = ["Armed", "Judge", "Judgement", "Outage", "State", "automation_of"]
 
@@ -94,6 +93,14 @@ class Judge:
         plan = self._plans.get(automation)
         return plan.spots.get(node) if plan else None
 
+    def root(self, name: str) -> Spot:
+        """Return the topmost node of an automation."""
+        return self._plans[name].root
+
+    def spots(self, name: str) -> Collection[Spot]:
+        """Return the nodes of an automation."""
+        return self._plans[name].spots.values()
+
     def decode(self, key: str, blob: bytes) -> State | None:
         """Return a stored state, or None when its node is no longer defined.
 
@@ -147,10 +154,10 @@ class Judge:
         return judgement
 
     def forget(self, key: str, state: State, *, at_us: Micros) -> Judgement:
-        """Stop watching one key at once (law P8)."""
+        """Stop watching one key of one node at once (law P8)."""
         spot, ledger = self.spot(key), Ledger()
         ledger.state_key = key
-        if spot is not None and isinstance(spot.machine, Watch) and isinstance(state, WatchState):
+        if spot is not None:
             spot.machine.forget(state, at_us, ledger)
         return Judgement({key: None}, [], [decision for _, _, decision in ledger.decisions])
 

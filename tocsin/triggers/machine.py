@@ -226,6 +226,12 @@ class Machine(ABC):
     def close(self, state: State, at_us: Micros, ledger: Ledger) -> None:
         """End all open windows as `closed`: the definition is no longer there (law S4)."""
 
+    def forget(self, state: State, at_us: Micros, ledger: Ledger) -> None:
+        """Stop watching a key; its next event begins anew (law P8)."""
+        self.close(state, at_us, ledger)
+        self.note(state, ledger, Outcome.FORGOTTEN, "forgotten", at_us=at_us)
+        state.gone = True
+
     @abstractmethod
     def describe(self, state: State) -> dict[str, Any]:
         """Return what is open here, for people: times as ISO 8601, durations as text."""

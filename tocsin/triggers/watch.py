@@ -390,8 +390,9 @@ class Watch(Machine):
         said.window_us, said.repeat = (alert.opened_us, alert.due_us), alert.repeats
         self.fire(state, ledger, said)
 
-    def forget(self, state: WatchState, at_us: Micros, ledger: Ledger) -> None:
+    def forget(self, state: State, at_us: Micros, ledger: Ledger) -> None:
         """Stop watching a key; its next event begins anew (law P8)."""
+        assert isinstance(state, WatchState)
         self.close(state, at_us, ledger)
         since = state.alert.at_us if state.alert else state.seen_us
         self.note(state, ledger, Outcome.FORGOTTEN, "forgotten, silent since {0:time}", since, at_us=at_us)
