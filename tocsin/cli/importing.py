@@ -41,7 +41,7 @@ def prefect(
     ],
     out: Annotated[Path | None, typer.Option(help="The definitions file to write; else it is printed.")] = None,
     api_key: Annotated[
-        str | None, typer.Option(metavar="ENV", help="The environment variable with Prefect's API key, or user:password.")
+        str | None, typer.Option(metavar="ENV", help="The environment variable with an API key, or user:password.")
     ] = None,
 ) -> None:
     """Turn Prefect's automations into a definitions file; exit status 1 if something has no equivalent."""
@@ -59,7 +59,8 @@ def prefect(
     else:
         with out.open("x", encoding="utf-8") as file:
             file.write(imported.text)
-    output.note(f"{imported.automations} automations imported" + (f" into {out}" if out else ""))
+    what = "1 automation" if imported.automations == 1 else f"{imported.automations} automations"
+    output.note(f"{what} imported" + (f" into {out}" if out else ""))
     if imported.variables:
         output.note(f"to be set in the environment: {', '.join(imported.variables)}")
     if imported.errors:
@@ -69,7 +70,11 @@ def prefect(
 
 
 def _text(source: str) -> str:
-    return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8-sig")
+    content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise TocsinError(f"{source} is not UTF-8: save it as UTF-8") from None
 
 
 def _key(variable: str | None) -> str | None:
@@ -116,23 +121,27 @@ class PrefectApi:
     def known(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Mapping[str, Any]]:
         """Return what the API tells about things named by collection and id; what it does not know is left out."""
         known: dict[tuple[str, str], Mapping[str, Any]] = {}
+        from tocsin.cli.client import segment
+
         rest = list(wanted)
         if any(collection == "work_pools" for collection, _ in rest):
             known |= self._pools()
-        for collection, id in rest:
-            if (collection, id) in known or collection == "work_pools":
+        for collection, identity in rest:
+            if (collection, identity) in known or collection == "work_pools":
                 continue
-            found = self._call("GET", f"/{collection}/{id}")
+            found = self._call("GET", f"/{collection}/{segment(identity)}")
             if isinstance(found, dict):
-                known[collection, id] = found
+                known[collection, identity] = found
                 if queue := found.get("work_queue_id"):
                     rest.append(("work_queues", str(queue)))
         return known
 
     def _pools(self) -> dict[tuple[str, str], Mapping[str, Any]]:
+        from tocsin.cli.client import segment
+
         known: dict[tuple[str, str], Mapping[str, Any]] = {}
         for pool in self._pages("/work_pools/filter"):
-            queues = self._pages(f"/work_pools/{_segment(pool['name'])}/queues/filter")
+            queues = self._pages(f"/work_pools/{segment(pool['name'])}/queues/filter")
             known["work_pools", pool["id"]] = pool | {"queues": queues}
             known |= {("work_queues", queue["id"]): queue for queue in queues}
         return known
@@ -154,7 +163,8 @@ class PrefectApi:
         try:
             response = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise Unavailable(f"nothing answers at {self.url} ({type(error).__name__}): start Prefect's server") from None
+            what = f"nothing answers at {self.url} ({type(error).__name__})"
+            raise Unavailable(f"{what}: start Prefect's server, or correct the address") from None
         if response.status_code in (401, 403):
             raise Unauthorized(f"Prefect at {self.url} asks for a key: name its environment variable with --api-key")
         if response.status_code == 404:
@@ -173,9 +183,3 @@ def _authorization(key: str | None) -> dict[str, str]:
     if ":" in key:
         return {"Authorization": f"Basic {base64.b64encode(key.encode()).decode()}"}
     return {"Authorization": f"Bearer {key}"}
-
-
-def _segment(name: str) -> str:
-    from tocsin.cli.client import segment
-
-    return segment(name)

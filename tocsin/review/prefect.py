@@ -24,6 +24,7 @@ from tocsin.review.prefect_actions import (
     NoEquivalent,
     plain_name,
     translate,
+    unique_name,
 )
 from tocsin.review.prefect_template import Translator
 from tocsin.schemas.automation import Automation, resolves
@@ -39,6 +40,7 @@ _HEAD = (
     "Events named `prefect.*` are Prefect's own: they have to be sent on to POST /api/events.",
 )
 _SHORTEST_S = 10
+_ANY = {"expect": "*"}
 _MIXED = (
     "Patterns that begin with ! exclude here, also beside others (law M2); in Prefect one pattern that fits is enough."
 )
@@ -126,10 +128,7 @@ def convert(automations: Sequence[Mapping[str, Any]], known: Known | None = None
 
 def _drafted(source: Mapping[str, Any], taken: set[str]) -> _Draft:
     written_name = source.get("name")
-    name = wanted = plain_name(written_name, otherwise="unnamed")
-    number = 2
-    while name in taken:
-        name, number = f"{wanted} ({number})", number + 1
+    name = unique_name(plain_name(written_name, otherwise="unnamed"), taken)
     taken.add(name)
     remarks = [] if name == written_name else [f"Called {json.dumps(written_name, ensure_ascii=False)} in Prefect."]
     data = {
@@ -163,7 +162,7 @@ def _cleaned(trigger: Any) -> Any:
     clean = trigger | {"expect": trigger.get("expect") or "*"}
     if str(trigger.get("posture")).lower() == "proactive":
         clean["within"] = trigger.get("within") or _SHORTEST_S
-    elif (trigger.get("threshold") or 1) > 1 and not trigger.get("within") and not trigger.get("after"):
+    elif trigger.get("threshold") not in (None, 1) and not trigger.get("within") and not trigger.get("after"):
         raise NoEquivalent(
             f"trigger: counts {trigger['threshold']} events however far apart (within: 0), which would never forget: "
             "choose a `within`"
@@ -209,6 +208,11 @@ def _silence(trigger: EventTrigger) -> Iterator[str]:
             f"One alert for each silence, and a `resolved` behind it (law P5); Prefect alerts every {within}: add "
             f"`repeat: {within}` for that."
         )
+        if trigger.for_each:
+            yield (
+                "Each key is watched from its first event on (law P4); Prefect forgets a key when its window is met, "
+                "and does not notice that it falls silent."
+            )
     elif not trigger.for_each:
         yield (
             "Waits behind an `after` event only (law P1); Prefect also waits by itself, from its start and behind "
@@ -259,11 +263,14 @@ def _actions_of(source: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], 
 def _translated(action: Mapping[str, Any], desk: Desk, where: tuple[str, list[str]]) -> list[Entry]:
     name, errors = where
     try:
-        return translate(action, desk)
-    except NoEquivalent as error:
-        kind = plain_name(action.get("type"), otherwise="an action")
-        errors.append(f"{name}: {kind}: {error}")
-        return [Entry(None, (f"NOT IMPORTED: {kind}: {error}",))]
+        entries = translate(action, desk)
+        for entry in entries:
+            parse_definition("automation", {"name": name, "trigger": _ANY, "actions": [entry.data]})
+    except (NoEquivalent, InvalidDefinition) as error:
+        reason = f"{plain_name(action.get('type'), otherwise='an action')}: {'; '.join(str(error).splitlines())}"
+        errors.append(f"{name}: {reason}")
+        return [Entry(None, (f"NOT IMPORTED: {reason}",))]
+    return entries
 
 
 def _translator(trigger: ChildTrigger) -> Translator:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -63,7 +63,7 @@ class Catalogue:
 
     def _new_channel(self, id: str) -> str:
         block = self.known.get(("block_documents", id), {})
-        name = _unique(plain_name(block.get("name"), otherwise=f"block-{id[:8]}"), self.channels)
+        name = unique_name(plain_name(block.get("name"), otherwise=f"block-{id[:8]}"), self.channels)
         slug = (block.get("block_type") or {}).get("slug", "")
         remark = _APPRISE.get(slug) or ("" if slug in _CHANNELS else _unknown_block(id, slug))
         address = {"env": variable(name, "url")}
@@ -77,7 +77,7 @@ class Catalogue:
 
     def _new_flow(self, id: str) -> str:
         deployment = self.known.get(("deployments", id), {})
-        name = _unique(plain_name(deployment.get("name"), otherwise=f"deployment-{id[:8]}"), self.flows)
+        name = unique_name(plain_name(deployment.get("name"), otherwise=f"deployment-{id[:8]}"), self.flows)
         data: dict[str, Any] = {
             "name": name,
             "command": ["sh", "-c", f'exec prefect deployment run --id {id} --params "$TOCSIN_PARAMETERS"'],
@@ -94,7 +94,7 @@ class Catalogue:
     def _new_queue(self, id: str) -> str:
         queue = self.known.get(("work_queues", id), {})
         full = ".".join(str(part) for part in (queue.get("work_pool_name"), queue.get("name")) if part)
-        name = _unique(plain_name(full, otherwise=f"queue-{id[:8]}"), self.queues)
+        name = unique_name(plain_name(full, otherwise=f"queue-{id[:8]}"), self.queues)
         limit = queue.get("concurrency_limit")
         remarks = () if limit else ("Prefect sets no limit, or did not tell it: choose one.",)
         self.queues[name] = Entry({"name": name, "concurrency": min(limit or CONCURRENCY, 10_000)}, remarks)
@@ -126,10 +126,12 @@ def checked_id(value: object, *, of: str) -> str:
 
 def variable(*parts: str) -> str:
     """Return the name of an environment variable that is made of words."""
-    return _NAME.sub("_", "_".join(parts)).strip("_").upper()
+    name = _NAME.sub("_", "_".join(parts)).strip("_").upper()
+    return f"PREFECT_{name}" if name[:1].isdigit() else name
 
 
-def _unique(name: str, taken: Mapping[str, Any]) -> str:
+def unique_name(name: str, taken: Container[str]) -> str:
+    """Return a name that is not taken: itself, or with a number behind it."""
     number, candidate = 2, name
     while candidate in taken:
         candidate, number = f"{name} ({number})", number + 1

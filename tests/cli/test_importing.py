@@ -1,0 +1,147 @@
+"""`tocsin import prefect`: from a file, from standard input, and from an API that answers as a server did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.cli.conftest import Tocsin
+from tests.review.exported import FOLDER, kept, known
+from tocsin.cli.importing import PAGE, PrefectApi
+from tocsin.errors import TocsinError, Unauthorized, Unavailable
+from tocsin.review.prefect import references
+
+ALONE = {"name": "alone", "trigger": {"expect": ["x"]}, "actions": [{"type": "do-nothing"}]}
+
+
+class Prefect:
+    """Answers from what was kept of a server; remembers what it was asked, and with which authorization."""
+
+    def __init__(self, automations: list[Any] | None = None) -> None:
+        self.automations = kept("automations") if automations is None else automations
+        self.asked: list[str] = []
+        self.authorization: str | None = None
+        self.single = {f"/api/{'/'.join(name)}": one for name, one in known().items()}
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url.path)
+        self.authorization = request.headers.get("authorization")
+        lists = {
+            "/api/automations/filter": self.automations,
+            "/api/work_pools/filter": kept("work_pools"),
+            "/api/work_pools/k8s/queues/filter": kept("work_queues"),
+        }
+        if request.url.path in lists:
+            asked = json.loads(request.content)
+            return httpx.Response(200, json=lists[request.url.path][asked["offset"] :][: asked["limit"]])
+        found = self.single.get(request.url.path)
+        return httpx.Response(200 if found else 404, json=found or {"detail": "Not Found"})
+
+
+def api(
+    answer: Callable[[httpx.Request], httpx.Response], url: str = "http://prefect:4200/api", **more: Any
+) -> PrefectApi:
+    return PrefectApi(url, transport=httpx.MockTransport(answer), **more)
+
+
+def test_a_file_becomes_definitions_that_pass_check(tocsin: Tocsin) -> None:
+    done = tocsin("import", "prefect", FOLDER / "inspect.yaml", "--out", "a.yaml")
+    assert (done.status, done.out) == (0, "")
+    assert done.err == "1 automation imported into a.yaml\nto be set in the environment: BLOCK_15DCF8E7_URL\n"
+    assert tocsin("check", "a.yaml").status == 0
+
+
+def test_what_has_no_equivalent_is_listed_and_the_rest_passes_check(tocsin: Tocsin) -> None:
+    done = tocsin("import", "prefect", FOLDER / "automations.json", "--out", "a.yaml")
+    assert done.status == 1
+    first, *rest = done.err.splitlines()[2:]
+    assert first == f"tocsin: {len(rest)} things have no equivalent; comments stand in their places:"
+    assert "every third: trigger: counts 3 events however far apart" in rest[0]
+    assert tocsin("check", "a.yaml").status == 0
+
+
+def test_without_a_file_to_write_it_is_printed(tocsin: Tocsin, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(ALONE))
+    done = tocsin("import", "prefect", "x.json")
+    assert done.out.endswith("automations:\n  - name: alone\n    trigger: {expect: x}\n")
+    assert done.err == "1 automation imported\n"
+
+
+def test_a_file_that_is_there_is_not_overwritten(tocsin: Tocsin, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("queues: []\n")
+    done = tocsin("import", "prefect", FOLDER / "inspect.yaml", "--out", "mine.yaml")
+    assert (done.status, done.err) == (1, "tocsin: mine.yaml: File exists\n")
+    assert (tmp_path / "mine.yaml").read_text() == "queues: []\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nope.json"], "nope.json: No such file or directory"),
+        (["bytes.json"], "bytes.json is not UTF-8: save it as UTF-8"),
+        (["list.json"], "list.json:1:1: this is no export of automations"),
+        (
+            ["http://127.0.0.1:9/api"],
+            "nothing answers at http://127.0.0.1:9/api (ConnectError): start Prefect's server",
+        ),
+        (["http://127.0.0.1:9", "--api-key", "NOPE"], "the environment variable NOPE is not set"),
+        (["http://me:secret@127.0.0.1:9"], "give user:password by --api-key ENV"),
+        (["http://[::1"], "is not an address"),
+    ],
+)
+def test_what_can_not_be_read_is_explained(tocsin: Tocsin, tmp_path: Path, arguments: list[str], says: str) -> None:
+    (tmp_path / "bytes.json").write_bytes(b"\xff")
+    (tmp_path / "list.json").write_text("[1]")
+    done = tocsin("import", "prefect", *arguments)
+    assert (done.status, done.out) == (1, "")
+    assert says in done.err
+    assert "secret" not in done.err
+
+
+def test_the_api_is_read_page_by_page() -> None:
+    many = [{**ALONE, "name": f"a{number}"} for number in range(2 * PAGE + 1)]
+    server = Prefect(many)
+    with api(server) as prefect:
+        assert prefect.automations() == many
+    assert server.asked == ["/api/automations/filter"] * 3
+
+
+def test_everything_that_actions_name_is_looked_up_once() -> None:
+    server = Prefect()
+    with api(server, "http://prefect:4200/") as prefect:
+        found = prefect.known([*references(prefect.automations()), ("deployments", "gone")])
+    assert found == known()
+    assert len(server.asked) == len(set(server.asked))
+
+
+@pytest.mark.parametrize(
+    ("key", "sent"),
+    [(None, None), ("pnu_token", "Bearer pnu_token"), ("admin:pass", "Basic YWRtaW46cGFzcw==")],
+)
+def test_a_key_is_sent_as_a_token_and_a_user_with_a_password_as_such(key: str | None, sent: str | None) -> None:
+    server = Prefect()
+    with api(server, key=key) as prefect:
+        prefect.automations()
+    assert server.authorization == sent
+
+
+@pytest.mark.parametrize(
+    ("response", "error", "says"),
+    [
+        (httpx.Response(401), Unauthorized, "asks for a key"),
+        (httpx.Response(404), Unavailable, "there is no API of Prefect at http://prefect:4200/api"),
+        (httpx.Response(200, text="<html>"), Unavailable, "there is no API of Prefect"),
+        (httpx.Response(302, headers={"location": "http://elsewhere"}), Unavailable, "answered 302"),
+        (httpx.Response(500, text="secret"), Unavailable, "answered 500 to /automations/filter"),
+    ],
+)
+def test_an_api_that_does_not_answer_as_prefects_is_explained(
+    response: httpx.Response, error: type[TocsinError], says: str
+) -> None:
+    with api(lambda request: response) as prefect, pytest.raises(error, match=says):
+        prefect.automations()
