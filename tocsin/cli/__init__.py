@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tocsin import __version__
-from tocsin.cli import automations, changes, definitions, events, firings, server, work
+from tocsin.cli import automations, changes, definitions, events, firings, importing, server, work
 from tocsin.errors import InvalidInput, JudgeFailed, TocsinError
 
 FAILED = 1
@@ -53,6 +53,7 @@ for _name, _group in {
     "queues": work.queues,
     "sources": changes.sources,
     "channels": changes.channels,
+    "import": importing.group,
 }.items():
     app.add_typer(_group, name=_name)
 
