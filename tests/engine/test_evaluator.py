@@ -192,6 +192,8 @@ async def test_f2_a_step_that_is_undone_leaves_nothing_and_repeated_says_the_sam
     assert [firing for _, firing, _ in live.fired()] == ["fired", "fired", "missed", "missed"]
     assert len(set(ids)) == len(set(actions)) == len(ids) == len(actions) == 4
     assert told == ["tocsin.automation.fired"] * 4
+    await app.dispatcher.settled()
+    await app.evaluator.settled()
     assert app.evaluator.judged == app.evaluator.progress.seq - _gaps(live)  # type: ignore[union-attr]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from tests.flows.opened import T0, Opened
 from tests.store.disk import Disk
@@ -126,7 +127,7 @@ def test_callbacks_come_after_the_commit_and_in_order(store: Opened) -> None:
     second.result(10)
     both = "['e1', 'e2']"
     assert order == [
-        "fresh [1, 1]", f"a {both}", "a again", "a is answered", f"bb {both}", "bb again",
+        f"a {both}", "a again", f"bb {both}", "bb again", "fresh [1, 1]", "a is answered",
     ]  # fmt: skip
 
 
@@ -286,3 +287,26 @@ def test_the_writer_survives_a_database_that_can_not_be_opened(store: Opened, mo
         with pytest.raises(OSError, match="gone"):
             store.do(appending(1))
     assert store.do(appending(1)) == 1
+
+
+def test_the_follower_runs_behind_what_its_group_has_appended(store: Opened) -> None:
+    """Rule 5; a group that has appended nothing has none."""
+    seen: list[list[str | None]] = []
+    store.writer.follower = lambda tx: seen.append([one.event.id for part in tx.fresh for one in part.arrivals])
+    for future in together(store, appending(1), appending(2)):
+        future.result(10)
+    store.writer.submit(lambda tx: None).result(10)
+    assert seen == [["e1", "e2"]]
+
+
+@pytest.mark.parametrize("error", [Broken(), OperationalError("lost", None, Exception("lost"))])
+def test_a_follower_that_fails_does_not_keep_its_group_from_the_commit(store: Opened, error: Exception) -> None:
+    """Rule 5, and law E3: who sends is not refused because of what is made of it."""
+
+    def follower(tx: Transaction) -> None:
+        appending(9)(tx)
+        raise error
+
+    store.writer.follower = follower
+    store.writer.submit(appending(1)).result(10)
+    assert ids(store) == ["e1"]

@@ -35,7 +35,8 @@ from tocsin.triggers.judge import Judgement, State
 
 _LOG = logging.getLogger(__name__)
 
-BATCH_EVENTS = 500
+BATCH_EVENTS = 12_000  # as much as one append can bring, so that judging does not stay behind
+READ_EVENTS = 4_000
 BATCH_FAILING = 16  # every failure judges the batch again: where there are more than so many, batches are short
 BATCH_DUE = 5_000
 HANDED_OVER_MAX = 20_000  # events kept in memory for the next steps; beyond, the log is read
@@ -93,11 +94,13 @@ class Evaluator:
         """Load what is in force and judge what waits, then go on by itself."""
         self._writer.on_fresh.append(self._hand_over)
         await self._writer.run(self._step)
+        self._writer.follower = self._step
         self._plan()
 
     def close(self) -> None:
         """Begin no further steps."""
         self._closing = True
+        self._writer.follower = None
         if self._timer is not None:
             self._timer.cancel()
 
@@ -170,7 +173,7 @@ class Evaluator:
         self._newest_seq = fresh[-1].arrivals[-1].seq
         while self._handed_events > HANDED_OVER_MAX:
             self._handed_events -= len(self._handed.popleft().arrivals)
-        self._loop.call_soon_threadsafe(self.nudge)
+        self._loop.call_soon_threadsafe(self._plan)
 
     def _step(self, tx: Transaction) -> None:
         """Judge the next batch and what is due; the unit of all of this module's work."""
@@ -227,10 +230,11 @@ class Evaluator:
 
         Behind a change there always does: what is due after it is judged by what is in force then.
         """
-        head_seq, _ = log.newest(tx.connection)
+        head_seq = tx.fresh[-1].arrivals[-1].seq if tx.fresh else log.newest(tx.connection)[0]
         if head_seq == after_seq:
             return [], False
-        found = self._from_memory(tx, after_seq) or log.after(tx.connection, after_seq, limit=self._batch)
+        most = min(self._batch, READ_EVENTS)
+        found = self._from_memory(tx, after_seq) or log.after(tx.connection, after_seq, limit=most)
         for place, arrival in enumerate(found):
             if arrival.event.event == DEFINITIONS_CHANGED:
                 return found[: place + 1], True
@@ -307,7 +311,7 @@ class Evaluator:
                 failures[failure.automation, what] = failure
             else:
                 if not failures:
-                    self._batch = BATCH_EVENTS
+                    self._batch = min(2 * self._batch, BATCH_EVENTS)
                 return judgement, list(failures.values())
 
     def _remember(self, judgement: Judgement) -> None:

@@ -6,6 +6,8 @@ Rule 3: a unit may be run again when its group could not be committed, so it cha
 transaction except through `after_commit`, or undoes it in `on_rollback`.
 Rule 4: time never goes back in here. When the wall clock does, the writer's time goes on at half speed until the wall
 has caught up, so that deadlines are judged late rather than never.
+Rule 5: behind the units of a group that has appended events, the `follower` is run in the same transaction. Where that
+does harm, the group is committed without it.
 """
 
 from __future__ import annotations
@@ -88,6 +90,7 @@ class Writer:
         self._thread = threading.Thread(target=self._serve, name="tocsin-writer", daemon=True)
         self._connection: Connection | None = None
         self.on_fresh: list[Callable[[list[Fresh]], None]] = []
+        self.follower: Unit[None] | None = None
         self.commits = 0
 
     def start(self) -> None:
@@ -136,11 +139,12 @@ class Writer:
                 if not self._waiting:
                     break
                 group = [self._waiting.popleft() for _ in range(min(GROUP_UNITS, len(self._waiting)))]
-            self._commit_group(group)
+            self._commit_group(group, follower=self.follower)
         self._disconnect()
 
-    def _commit_group(self, group: list[_Task[Any]]) -> None:
+    def _commit_group(self, group: list[_Task[Any]], *, follower: Unit[None] | None = None) -> None:
         fresh: list[Fresh] = []
+        tasks = list(group)
         try:
             transaction = self._connect().begin()
         except Exception as error:  # noqa: BLE001 - no unit has run: none of them is the culprit
@@ -148,40 +152,42 @@ class Writer:
             return
         try:
             with transaction:
-                self._run_units(group, transaction.connection, fresh)
+                for task in group:
+                    self._run_unit(task, transaction.connection, fresh, alone=len(group) == 1)
+                if fresh and follower is not None:
+                    tasks.append(_Task(follower, Future()))
+                    self._run_unit(tasks[-1], transaction.connection, fresh, alone=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, this thread goes on
-            self._undo(group)
-            if len(group) == 1:
+            self._undo(tasks)
+            if len(tasks) == 1:
                 self._refuse(group, error)
                 return
             for task in group:  # one of them may be the culprit: each gets a transaction of its own
                 self._commit_group([task])
             return
         self.commits += 1
-        self._answer(group, fresh)
+        self._answer(tasks, fresh)
 
-    def _run_units(self, group: list[_Task[Any]], connection: Connection, fresh: list[Fresh]) -> None:
-        """Run the group in one transaction. Raises DBAPIError when the transaction as a whole is lost."""
-        alone = len(group) == 1
-        for number, task in enumerate(group):
-            if not alone:
-                connection.exec_driver_sql(f"SAVEPOINT unit_{number}")
-            known = len(fresh)
-            task.tx = tx = Transaction(connection, self._now_us(), fresh)
-            try:
-                task.result = task.unit(tx)
-            except DBAPIError:
-                raise
-            except Exception as error:  # noqa: BLE001 - its own fault: undone alone, told to who asked
-                del fresh[known:]
-                if alone:
-                    connection.rollback()
-                else:
-                    connection.exec_driver_sql(f"ROLLBACK TO unit_{number}")
-                task.error, task.tx = error, None
-                self._call(tx.rolled_back)
-            if not alone:
-                connection.exec_driver_sql(f"RELEASE unit_{number}")
+    def _run_unit(self, task: _Task[Any], connection: Connection, fresh: list[Fresh], *, alone: bool) -> None:
+        """Run a unit, `alone` in its transaction or not. Raises DBAPIError when the transaction as a whole is lost."""
+        if not alone:
+            connection.exec_driver_sql("SAVEPOINT unit")
+        known = len(fresh)
+        task.tx = tx = Transaction(connection, self._now_us(), fresh)
+        try:
+            task.result = task.unit(tx)
+        except DBAPIError:
+            raise
+        except Exception as error:  # noqa: BLE001 - its own fault: undone alone, told to who asked
+            del fresh[known:]
+            if alone:
+                connection.rollback()
+            else:
+                connection.exec_driver_sql("ROLLBACK TO unit")
+            task.error, task.tx = error, None
+            self._call(tx.rolled_back)
+        if not alone:
+            connection.exec_driver_sql("RELEASE unit")
 
     def _undo(self, group: list[_Task[Any]]) -> None:
         self._disconnect()
@@ -199,12 +205,13 @@ class Writer:
         self._answer(group, [])
 
     def _answer(self, group: list[_Task[Any]], fresh: list[Fresh]) -> None:
+        for task in group:
+            if task.tx is not None:
+                self._call(task.tx.committed)
         if fresh:
             for listener in self.on_fresh:
                 self._call([lambda listener=listener: listener(fresh)])  # type: ignore[misc]
         for task in group:
-            if task.tx is not None:
-                self._call(task.tx.committed)
             if not task.future.set_running_or_notify_cancel():
                 continue
             if task.error is None:
