@@ -56,8 +56,8 @@ def command(folder: Path) -> list[str]:
 
 
 @contextmanager
-def serving(folder: Path, **more: str) -> Iterator[Server]:
-    (folder / "definitions.yaml").write_text(DEFINITIONS)
+def serving(folder: Path, *, definitions: str = DEFINITIONS, **more: str) -> Iterator[Server]:
+    (folder / "definitions.yaml").write_text(definitions)
     env = CLEAN | {"TOCSIN_HOME": str(folder / "home")} | more
     log = (folder / "server.log").open("w")
     arguments = [*command(folder), "--port", "0"]

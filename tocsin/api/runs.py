@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
 
 from tocsin.api.answers import Json
 from tocsin.api.query import Cursor, Limit, Running, Text, found, paged
 from tocsin.errors import NotFound
+from tocsin.flows.output import log_path, read_log
 from tocsin.schemas.identity import uuid7
 from tocsin.schemas.run import Run
 from tocsin.store import runs
 from tocsin.store.writer import Transaction
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
+
+LOG_BYTES = 1 << 20
+"""The most of a log in one answer."""
 
 
 class Order(BaseModel):
@@ -40,6 +46,22 @@ async def list_runs(
 async def get_run(app: Running, *, run_id: str) -> Json:
     """Return one run with its attempts."""
     return found(await app.read(runs.show, run_id), f"run {run_id!r}")
+
+
+@router.get("/{run_id}/logs", response_class=Response)
+async def get_logs(
+    app: Running,
+    *,
+    run_id: str,
+    offset: Annotated[int, Query(ge=0, le=1 << 60, description="The byte to begin with.")] = 0,
+) -> Response:
+    """Return what a run has written so far as text, 1 MiB at most; `Tocsin-Next-Offset` is where to read on."""
+    if await app.read(runs.find, run_id) is None:
+        raise NotFound(f"there is no run {run_id!r}")
+    path = log_path(app.settings.home, run_id)
+    part = await asyncio.to_thread(read_log, path, offset=offset, limit=LOG_BYTES)
+    headers = {"Tocsin-Next-Offset": str(offset + len(part)), "X-Content-Type-Options": "nosniff"}
+    return Response(part, media_type="text/plain; charset=utf-8", headers=headers)
 
 
 @router.post("", status_code=202)

@@ -44,12 +44,47 @@ def _state(item: dict[str, Any], spec: dict[str, Any]) -> str:
 
 @group.command()
 def show(name: Name, json: options.Json = False) -> None:
-    """Show one automation: its definition, open windows, next deadline, last firing."""
+    """Say what an automation is waiting for, key by key, and what it was last about."""
+    from tocsin.cli import output
+    from tocsin.cli.client import Client, segment
+    from tocsin.cli.waiting import show_automation
+
+    with Client() as client:
+        found = client.get(f"/api/automations/{segment(name)}")
+    if json:
+        output.json_line(found)
+    else:
+        show_automation(found)
+
+
+@group.command()
+def forget(
+    name: Name,
+    key: Annotated[list[str], typer.Argument(help="The key: its value, or label=value for each label.")],
+    json: options.Json = False,
+) -> None:
+    """Stop watching one key, until its next event."""
     from tocsin.cli import output
     from tocsin.cli.client import Client, segment
 
     with Client() as client:
-        output.item(client.get(f"/api/automations/{segment(name)}"), json=json)
+        address = f"/api/automations/{segment(name)}"
+        labels = _key(client.get(address)["labels"], key)
+        done = client.post(f"{address}/forget", {"labels": labels})
+    said = ", ".join(f"{label}={value}" for label, value in labels.items())
+    output.done(done, f"{name} watches {said} no more, until its next event", json=json)
+
+
+def _key(names: list[str], texts: list[str]) -> dict[str, str]:
+    """Read a key: one value where it has one label, else `label=value` for each."""
+    pairs = [text.partition("=") for text in texts]
+    if all(name in names for name, _, _ in pairs):
+        return {name: value for name, _, value in pairs}
+    if len(texts) == len(names) == 1:
+        return {names[0]: texts[0]}
+    if not names:
+        raise options.usage("this automation has one key only: pause it, or remove it")
+    raise options.usage(f"a key of it is written {' '.join(f'{name}=VALUE' for name in names)}")
 
 
 @group.command()

@@ -59,6 +59,11 @@ class Client:
         """Return the answer to a PUT of a JSON body."""
         return self._call("PUT", path, params=_given(parameters), json=body)
 
+    def part(self, path: str, offset: int) -> tuple[bytes, int]:
+        """Return a part of a text from a byte on, and where the next part begins."""
+        response = self._send("GET", path, params={"offset": offset})
+        return response.content, int(response.headers.get("tocsin-next-offset", offset))
+
     def delete(self, path: str) -> Any:
         """Return the answer to a DELETE."""
         return self._call("DELETE", path)
@@ -96,13 +101,17 @@ class Client:
         except httpx.HTTPError:
             return False
 
-    def _call(self, method: str, path: str, **options: Any) -> Any:
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         if response.is_error:
             raise self._failure(response)
+        return response
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:
+        response = self._send(method, path, **options)
         if not response.content:
             return None
         try:

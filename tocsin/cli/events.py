@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from tocsin.cli import options
-from tocsin.errors import Unavailable
 
 commands = typer.Typer()
 group = options.group("Events in the log, newest first.")
@@ -88,18 +87,10 @@ def tail(event: Name = None, resource: Resource = None, json: options.Json = Fal
     """Follow events as they come in, until interrupted; exit status 1 when the server ends that."""
     from tocsin.cli import output
     from tocsin.cli.client import Client
+    from tocsin.cli.following import follow
 
     with Client() as client:
-        try:
-            for item in client.stream("/api/events/stream", event=event, resource=resource):
-                if json:
-                    output.json_line(item)
-                else:
-                    output.line("  ".join(str(output.cell(part)) for part in _row(item)))
-                sys.stdout.flush()
-        except KeyboardInterrupt:
-            raise typer.Exit from None
-        raise Unavailable(f"the server at {client.url} has ended the stream: follow it again when it is back")
+        follow(client, lambda item: output.one(item, _row, json=json), event=event, resource=resource)
 
 
 @commands.command()

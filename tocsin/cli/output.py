@@ -82,6 +82,15 @@ def items(found: Iterable[dict[str, Any]], columns: Sequence[str], row: Row, *, 
         table(columns, map(row, found))
 
 
+def one(found: dict[str, Any], row: Row, *, json: bool) -> None:
+    """Print one item of a list that has no end, at once."""
+    if json:
+        json_line(found)
+    else:
+        line("  ".join(str(cell(part)) for part in row(found)))
+    sys.stdout.flush()
+
+
 def item(found: dict[str, Any], *, json: bool) -> None:
     """Print one thing with everything that is known about it."""
     if json:
@@ -171,6 +180,11 @@ def local(moment: str | None) -> str | None:
 def clock_time(moment_us: Micros) -> str:
     """Return a moment in the local zone, with its offset."""
     return from_micros(moment_us).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def is_ahead(moment: str, now_us: Micros) -> bool:
+    """Return whether a moment of the API is still to come."""
+    return to_micros(datetime.fromisoformat(moment)) > now_us
 
 
 def relative(moment: str | None, now_us: Micros) -> str | None:

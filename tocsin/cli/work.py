@@ -124,6 +124,18 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
+@runs.command("logs")
+def show_logs(
+    id: Id, follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False
+) -> None:
+    """Print what a run has written, all attempts of it."""
+    from tocsin.cli.client import Client
+    from tocsin.cli.following import print_log
+
+    with Client() as client:
+        print_log(client, id, follow=follow)
+
+
 @runs.command("cancel")
 def cancel_run(id: Id, json: options.Json = False) -> None:
     """Cancel a run that waits or runs."""

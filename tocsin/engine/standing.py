@@ -45,6 +45,7 @@ def automation(connection: Connection, known: Definitions, evaluator: Evaluator,
         "paused": paused,
         "labels": list(label_names(Automation.model_validate_json(entry.text).trigger)),
         "keys": _keys(connection, evaluator, name),
+        "keys_max": KEYS_MAX,
         "last_firing": firings.newest_of(connection, name),
         "decisions": firings.notes_of(connection, name, limit=10),
     }

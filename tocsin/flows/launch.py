@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from tocsin.errors import NotFound
-from tocsin.flows.output import blotted
+from tocsin.flows.output import blotted, log_path
 from tocsin.flows.processes import RUN_ID
 from tocsin.schemas.flow import Flow
 from tocsin.schemas.run import JSON_BYTES, Run, json_text
@@ -111,7 +111,7 @@ class Surroundings:
         }
         environment = self._inherited() | own | secret | about
         values = tuple(secret.values())
-        return Launch(self._command(flow), folder, environment, runs / f"{run.id}.log", result, values)
+        return Launch(self._command(flow), folder, environment, log_path(self.home, run.id), result, values)
 
     def _command(self, flow: Flow) -> list[str]:
         if flow.entrypoint is None:

@@ -23,6 +23,21 @@ def blotted(data: bytes, secrets: Collection[str]) -> bytes:
     return data
 
 
+def log_path(home: Path, run_id: str) -> Path:
+    """Return the file in which all attempts of a run leave their output."""
+    return home.absolute() / "runs" / f"{run_id}.log"
+
+
+def read_log(path: Path, *, offset: int, limit: int) -> bytes:
+    """Return up to `limit` bytes of a log from `offset` on; nothing when nothing was written there yet."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(limit)
+    except FileNotFoundError:
+        return b""
+
+
 class Output:
     """The output of one attempt; fed from one thread, read when that has ended."""
 

@@ -426,6 +426,7 @@ class Watch(Machine):
         assert isinstance(state, WatchState)
         alert = state.alert
         return {
+            "waits for": self.what,
             "windows": [
                 {"opened": iso(window.opened_us), "due": iso(window.due_us), "counted": len(window.counted),
                  "of": self.threshold, "outcome": window.outcome}
