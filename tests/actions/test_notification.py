@@ -13,6 +13,7 @@ from tocsin.actions.notification import SENDERS
 from tocsin.actions.ports import Response
 from tocsin.errors import ActionFailed, NotFound
 from tocsin.schemas.channel import AnyChannel, Channel
+from tocsin.schemas.firing import Verdict
 
 TOLD = {"type": "send-notification", "channel": "oncall", "title": "{{ labels.id }}\nis late", "body": "since <noon>"}
 URL = {"env": "CHAT_URL"}
@@ -86,6 +87,38 @@ async def test_mail_is_the_same_on_every_attempt_and_can_not_grow_headers() -> N
     assert (message["To"], message.get_content().strip(), password) == ("x@a.example", "since <noon>", "pa55word")
     assert channel.name == "oncall"
     assert details == {"channel": "oncall", "type": "email", "recipients": 1, "refused": []}
+
+
+async def test_alert_repeat_and_resolve_are_one_thread_of_mail() -> None:
+    there = world(type="email", host="mail.example", **{"from": "tocsin@a.example", "to": ["x@a.example"]})
+    first = firing()
+    repeat = firing(1, repeat=1, first=first.id)
+    resolved = firing(2, verdict=Verdict.RESOLVED, resolves=(first.id,))
+    for one in (first, repeat, resolved, firing(3)):
+        await there.act(TOLD, there.call(firing=one, key=f"key-of-{one.id}"))
+    mails = [message for message, _, _ in there.post.mails]
+    *together, other = [message["References"] for message in mails]
+    assert len(set(together)) == 1
+    assert other not in together
+    assert len({message["Message-ID"] for message in mails}) == 4
+
+
+async def test_a_webhook_says_which_incident_it_is_about() -> None:
+    there = world(type="webhook", url="https://a.example/")
+    resolved = firing(2, verdict=Verdict.RESOLVED, resolves=(firing().id,))
+    await there.act(TOLD, there.call(firing=resolved))
+    (request,) = there.web.requests
+    assert [one["incident"] for one in json.loads(request.body or b"")["firings"]] == [firing().id]
+
+
+async def test_without_a_title_and_a_text_there_are_usual_ones() -> None:
+    there = world(type="apprise", url=URL)
+    await there.act({"type": "send-notification", "channel": "oncall"})
+    await there.act(TOLD | {"title": "{{ labels.nothing }}", "body": ""})
+    (_, title, body), (_, second_title, second_body) = there.post.notes
+    assert title == second_title == "late: table/sales missed"
+    assert body.startswith("nothing came\nWhat for: Too late.")
+    assert second_body == ""
 
 
 async def test_apprise_gets_its_url_title_and_body() -> None:

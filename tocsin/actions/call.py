@@ -52,23 +52,25 @@ class Call:
 
     def facts(self) -> dict[str, Any]:
         """Return what conditions see, as plain JSON."""
-        return context.facts(self.firing, self._arrivals, self._automation)
+        return context.facts(self.firing, self._arrivals, self.automation)
 
     def body(self) -> dict[str, Any]:
         """Return what a webhook carries when its definition gives no body."""
-        return context.body(self.firing, self._arrivals, self._automation)
+        return context.body(self.firing, self._arrivals, self.automation)
 
     @cached_property
-    def _automation(self) -> Mapping[str, Any]:
+    def automation(self) -> Mapping[str, Any]:
+        """The automation as it is written, empty when it is gone."""
         return self._look_up() or {}
 
     @cached_property
-    def _variables(self) -> dict[str, Any]:
-        return context.variables(self.firing, self._arrivals, self._automation)
+    def variables(self) -> dict[str, Any]:
+        """What templates see: as `facts`, with times as datetimes in the trigger's zone."""
+        return context.variables(self.firing, self._arrivals, self.automation)
 
     def value(self, template: Any) -> Any:
         """Fill in a template, or all templates in a structure; one that is a single expression keeps its type."""
-        rendered = _template(json.dumps(template)).render(self._variables)
+        rendered = _template(json.dumps(template)).render(self.variables)
         self._missing |= dict.fromkeys(rendered.missing)
         self._failed |= dict.fromkeys(rendered.failed)
         return rendered.value

@@ -73,6 +73,7 @@ def body(firing: Firing, arrivals: Mapping[int, Arrival], automation: Mapping[st
         "severity": known["automation"]["severity"],
         "labels": known["labels"],
         "resolves": list(firing.resolves),
+        "incident": firing.incident,
         "events": [arrivals[seq].event.id for seq in firing.events if seq in arrivals],
         "event": None if decided is None else decided.document(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -12,6 +13,7 @@ from typing import Any, TypeAlias
 from tocsin.actions.call import Call, as_json
 from tocsin.actions.ports import Details, Request
 from tocsin.actions.webhook import send
+from tocsin.actions.wording import usual_body, usual_title
 from tocsin.errors import ActionFailed, NotFound
 from tocsin.schemas.action import SendNotification
 from tocsin.schemas.channel import (
@@ -33,11 +35,12 @@ _LINES = 100  # of notifications that are sent as one
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What people are told: one line, the text below it, and the firings that it is about."""
+    """What people are told: one line, the text below it, the firings that it is about; empty `incident`: several."""
 
     title: str
     body: str
     firings: tuple[Mapping[str, Any], ...] = ()
+    incident: str = ""
 
 
 Sender: TypeAlias = Callable[[Any, Notification, Call], Awaitable[Details]]
@@ -65,8 +68,9 @@ async def send_together(told: Sequence[tuple[SendNotification, Call]]) -> Detail
 
 
 def _filled(spec: SendNotification, call: Call) -> Notification:
-    title = " ".join(call.text(spec.title).split())
-    return Notification(title=title, body=call.text(spec.body), firings=(call.body(),))
+    title = " ".join(call.text(spec.title or "").split()) or usual_title(call.firing)
+    body = usual_body(call) if spec.body is None else call.text(spec.body)
+    return Notification(title=title, body=body, firings=(call.body(),), incident=call.firing.incident)
 
 
 async def _send(name: str, notification: Notification, call: Call) -> Details:
@@ -117,13 +121,19 @@ async def to_webhook(channel: WebhookChannel, notification: Notification, call: 
 
 
 async def to_email(channel: EmailChannel, notification: Notification, call: Call) -> Details:
-    """Send mail; its Message-ID is made of the idempotency key, so that mailboxes can drop a repeated one."""
+    """Send mail; its Message-ID is made of the idempotency key, so that mailboxes can drop a repeated one.
+
+    Alert, repeats and resolve of one incident are one thread (RFC 5322, section 3.6.4).
+    """
     message = EmailMessage()
     try:
         message["From"], message["To"] = channel.sender, ", ".join(channel.to)
         message["Subject"] = notification.title[:_SUBJECT_CHARS]
         message["Date"] = format_datetime(from_micros(call.now_us))
         message["Message-ID"] = f"<{call.key}@tocsin>"
+        if notification.incident:  # what belongs together hangs below one root, which was never sent itself
+            root = f"<{uuid.uuid5(uuid.UUID(notification.incident), channel.name)}@tocsin>"
+            message["References"] = message["In-Reply-To"] = root
     except ValueError as error:
         raise ActionFailed(f"the mail can not be written: {error}", permanent=True) from None
     message.set_content(notification.body.encode(errors="replace").decode())

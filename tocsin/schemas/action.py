@@ -121,8 +121,10 @@ class SendNotification(ActionSpec):
 
     type: Literal["send-notification"]
     channel: Text = Field(description="The name of the channel.")
-    title: str = Field("{{ automation.name }}: {{ firing.verdict }}", description="One line (template).")
-    body: str = Field("{{ firing.reason }}", description="The text below it (template).")
+    title: str | None = Field(None, description="One line (template); by default it says what, and how it was judged.")
+    body: str | None = Field(
+        None, description="The text below it (template); by default why, since when, what was expected, who can help."
+    )
 
 
 class RunFlow(ActionSpec):

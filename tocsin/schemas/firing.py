@@ -57,7 +57,7 @@ class Firing:
     its judged time (law O1), `window_us` the window's opening and end where there is one. `events` are the places in
     the log of the events that made it, in order of judged time; `resolves` the ids of the firings that it resolves.
     `trigger_event` is the place of the event that decided, or None where silence did. `chain` names the automations
-    that led to it, this one excluded (law F5).
+    that led to it, this one excluded (law F5). `first` is the firing that this one repeats.
     """
 
     id: str
@@ -76,6 +76,12 @@ class Firing:
     resolves: tuple[str, ...] = ()
     repeat: int = 0
     chain: tuple[str, ...] = ()
+    first: str | None = None
+
+    @property
+    def incident(self) -> str:
+        """The id of the firing with which the matter began: one that this one repeats or resolves, or its own."""
+        return self.first or (self.resolves[0] if self.resolves else self.id)
 
 
 class Decision(NamedTuple):

@@ -71,6 +71,7 @@ def _row(judged: Judged, events: Mapping[int, Arrival], decided_us: Micros) -> d
         "reason": firing.reason,
         "resolves": json.dumps(firing.resolves),
         "repeat": firing.repeat,
+        "first": firing.first,
         "chain": json.dumps(firing.chain),
         "mode": judged.mode,
         "severity": judged.severity,
@@ -100,6 +101,7 @@ def read_firing(row: Any) -> Firing:
         resolves=tuple(json.loads(row.resolves)),
         repeat=row.repeat,
         chain=tuple(json.loads(row.chain)),
+        first=row.first,
     )
 
 
@@ -112,6 +114,7 @@ def by_id(connection: Connection, ids: Collection[str]) -> dict[str, Firing]:
 def document(row: Any) -> dict[str, Any]:
     """Return a firing as the API shows it."""
     window = None if row.window_from_us is None else [iso(row.window_from_us), iso(row.window_to_us)]
+    resolves = json.loads(row.resolves)
     return {
         "n": row.n,
         "id": row.id,
@@ -123,10 +126,11 @@ def document(row: Any) -> dict[str, Any]:
         "window": window,
         "reason": row.reason,
         "events": [event[1] for event in json.loads(row.events)],
-        "resolves": json.loads(row.resolves),
+        "resolves": resolves,
         "resolved_by": row.resolved_by,
         "open": row.open,
         "repeat": row.repeat,
+        "incident": row.first or next(iter(resolves), row.id),
         "chain": json.loads(row.chain),
         "mode": row.mode,
         "severity": row.severity,

@@ -145,6 +145,7 @@ firings = Table(
     Column("reason", Text, nullable=False),
     Column("resolves", Text, nullable=False),
     Column("repeat", Integer, nullable=False),
+    Column("first", Text, nullable=True),
     Column("chain", Text, nullable=False),
     Column("mode", Text, nullable=False),
     Column("severity", Text, nullable=False),

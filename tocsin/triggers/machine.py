@@ -268,7 +268,7 @@ class Machine(ABC):
             verdict=said.verdict, at_us=said.at_us, time_us=time_us, due_us=said.due_us,
             window_us=said.window_us, events=tuple(event.seq for event in events),
             trigger_event=seen.seq if seen else None, reason=said.reason, resolves=said.resolves, repeat=said.repeat,
-            chain=seen.chain if seen else (),
+            chain=seen.chain if seen else (), first=said.first,
         )  # fmt: skip
         ledger.fired.append(Fired(ledger.step, node.id, ledger.state_key, firing, tuple(events)))
         outcome = Outcome.REPEATED if said.repeat else Outcome(said.verdict)
@@ -308,6 +308,7 @@ class Said:
     seen: Seen | None = None
     resolves: tuple[str, ...] = ()
     repeat: int = 0
+    first: str | None = None
 
 
 def clock(moment_us: Micros) -> str:

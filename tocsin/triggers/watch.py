@@ -387,7 +387,7 @@ class Watch(Machine):
         alert.repeats = max(alert.repeats + 1, (at_us - alert.at_us) // self.repeat_us)
         reason = f"still missed, {span(at_us - alert.at_us)} after the alert: {alert.reason}"
         said = Said(Verdict.MISSED, at_us, reason, (alert.firing,), alert.events, alert.due_us)
-        said.window_us, said.repeat = (alert.opened_us, alert.due_us), alert.repeats
+        said.window_us, said.repeat, said.first = (alert.opened_us, alert.due_us), alert.repeats, alert.firing
         self.fire(state, ledger, said)
 
     def forget(self, state: State, at_us: Micros, ledger: Ledger) -> None:

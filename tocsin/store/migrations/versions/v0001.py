@@ -145,6 +145,7 @@ def _create_judgement() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("resolves", sa.Text(), nullable=False),
         sa.Column("repeat", sa.Integer(), nullable=False),
+        sa.Column("first", sa.Text(), nullable=True),
         sa.Column("chain", sa.Text(), nullable=False),
         sa.Column("mode", sa.Text(), nullable=False),
         sa.Column("severity", sa.Text(), nullable=False),
