@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.review.exported import FOLDER
 from tocsin.review.prefect_template import Translator
 from tocsin.schemas.template import render
+from tocsin.sources.limits import Limits
+from tocsin.sources.native import NativeParser
 
 LABELS = ("id", "related:flow:id")
 FLOW = '(event.related | selectattr("role", "equalto", "flow") | first)'
@@ -96,3 +99,21 @@ def test_of_silence_the_event_is_the_last_one_that_was_seen() -> None:
 def test_a_role_that_no_resource_has_renders_as_nothing() -> None:
     translated = Translator(LABELS).translate("flow {{ flow.name }}.")
     assert render(translated.text, {"event": {"resource": {}, "related": []}}).value == "flow ."
+
+
+def test_templates_find_in_prefects_events_what_prefect_found_in_its_database() -> None:
+    """The events are as `prefect event stream` printed them, and are taken as they are (law E4)."""
+    late, scheduled = NativeParser(Limits()).parse_lines((FOLDER / "stream.jsonl").read_bytes())
+    prefect = "{{ flow_run.name }} of {{ flow.name }}/{{ deployment.name }} in {{ work_pool.name }} is {{ flow_run.state.name }}"
+    ours = Translator(("id",), primary="flow_run").translate(prefect).text
+
+    assert [render(ours, {"event": event.model_dump()}).value for event in (late, scheduled)] == [
+        "wild-llama of backfill/backfill-sales in k8s is Late",
+        "hasty-marmoset of backfill/backfill-sales in k8s is Scheduled",
+    ]
+    assert (
+        render(
+            Translator((), primary="flow_run").translate("{{ flow_run.id }}").text, {"event": late.model_dump()}
+        ).value
+        == "54515808-82c3-4db9-83ab-9861c683630d"
+    )
