@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import tocsin
 from tests.cli.invoke import CLEAN
 from tests.cli.served import DEFINITIONS, PATIENCE_S, Server, command, serving
 
@@ -160,3 +161,14 @@ def test_a_signal_stops_the_server_gracefully_and_it_starts_again(tmp_path: Path
     assert "Traceback" not in (tmp_path / "server.log").read_text()
     with serving(tmp_path) as again:
         assert "kept" in again.run("events", "--event", "service.error")
+
+
+def test_events_are_sent_from_python(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOCSIN_URL", server.url)
+    identity = tocsin.emit("python.said", resource="dog", labels={"env": "prod"})
+    assert server.items("events", "--event", "python.said")[0]["id"] == identity
+    with tocsin.Client() as client:
+        receipt = client.emit_many([{"event": "python.said", "resource": "dog", "id": one} for one in (identity, "n")])
+    assert (receipt.accepted, receipt.duplicates, receipt.ids) == (2, 1, [identity, "n"])
+    with pytest.raises(tocsin.TocsinError, match="name"):
+        tocsin.emit("tocsin.lie", resource="dog")

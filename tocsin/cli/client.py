@@ -10,15 +10,12 @@ from urllib.parse import quote
 
 import httpx
 
-from tocsin.errors import Conflict, NotFound, Overloaded, TocsinError, Unauthorized, Unavailable
+from tocsin.client import DEFAULT_URL, answered, connection, refusal, unreachable
 
-DEFAULT_URL = "http://127.0.0.1:8710"
 PAGE = 500
 """The most items that one request asks for."""
 
 _TIMEOUT_S = 30.0
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-_ERRORS: dict[int, type[TocsinError]] = {401: Unauthorized, 404: NotFound, 409: Conflict}
 
 
 class Client:
@@ -31,15 +28,8 @@ class Client:
             Unavailable: the address is not one.
         """
         given = os.environ.get("TOCSIN_URL") or DEFAULT_URL
-        token = os.environ.get("TOCSIN_TOKEN")
         self.url = given.rstrip("/")
-        self._http = httpx.Client(
-            base_url=self.url,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=_TIMEOUT_S,
-            trust_env=_host(given) not in _LOOPBACK,
-            transport=transport,
-        )
+        self._http = connection(given, os.environ.get("TOCSIN_TOKEN"), _TIMEOUT_S, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -87,12 +77,12 @@ class Client:
             with self._http.stream("GET", path, params=_given(parameters), timeout=timeout) as response:
                 if response.is_error:
                     response.read()
-                    raise self._failure(response)
+                    raise refusal(response, self.url)
                 for line in response.iter_lines():
                     if line.startswith("data:"):
                         yield json.loads(line.removeprefix("data:"))
         except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
+            raise unreachable(error, self.url) from error
 
     def alive(self) -> bool:
         """Return whether a server answers at all."""
@@ -105,43 +95,13 @@ class Client:
         try:
             response = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
+            raise unreachable(error, self.url) from error
         if response.is_error:
-            raise self._failure(response)
+            raise refusal(response, self.url)
         return response
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
-        response = self._send(method, path, **options)
-        if not response.content:
-            return None
-        try:
-            return response.json()
-        except ValueError as error:
-            kind = response.headers.get("content-type", "of no type").partition(";")[0]
-            raise Unavailable(f"what answers at {self.url} is not tocsin ({kind}): set TOCSIN_URL") from error
-
-    def _unreachable(self, error: httpx.HTTPError) -> Unavailable:
-        if isinstance(error, httpx.TimeoutException):
-            return Unavailable(f"the server at {self.url} did not answer in time ({type(error).__name__}): try again")
-        if isinstance(error, httpx.ConnectError):
-            return Unavailable(f"no server answers at {self.url}: start one with `tocsin serve`, or set TOCSIN_URL")
-        return Unavailable(f"the server at {self.url} broke off ({str(error) or type(error).__name__}): try again")
-
-    def _failure(self, response: httpx.Response) -> TocsinError:
-        try:
-            said = response.json()
-            text = str(said.get("error") or "")
-            if len(listed := said.get("errors") or []) > 1:
-                text = "\n  ".join([f"{len(listed)} things are wrong:", *map(_problem, listed)])
-        except (ValueError, AttributeError):
-            text = ""
-        text = text or f"the server at {self.url} answered {response.status_code} {response.reason_phrase}"
-        if response.status_code == 401:
-            text += ": set TOCSIN_TOKEN to a token that it knows"
-        if response.status_code in (429, 503):
-            kind = Overloaded if response.status_code == 429 else Unavailable
-            return kind(f"{text} (again in {response.headers.get('retry-after', 'a few')} s)")
-        return _ERRORS.get(response.status_code, TocsinError)(text)
+        return answered(self._send(method, path, **options), self.url)
 
 
 def segment(name: str) -> str:
@@ -149,21 +109,5 @@ def segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def _host(address: str) -> str:
-    try:
-        url = httpx.URL(address)
-    except (httpx.InvalidURL, UnicodeError):
-        url = httpx.URL()
-    if url.scheme not in ("http", "https") or not url.host:
-        raise Unavailable(f"TOCSIN_URL is {address!r}: write an address such as {DEFAULT_URL}")
-    return url.host
-
-
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if value is not None}
-
-
-def _problem(problem: dict[str, Any]) -> str:
-    index = problem.get("index")
-    place = ("" if index is None else f"[{index}] ") + (problem.get("field") or "")
-    return f"{place}: {problem.get('message')}".removeprefix(": ")

@@ -31,7 +31,7 @@ def forget(tx: Transaction, evaluator: Evaluator, name: str, *, labels: Mapping[
     if name not in judge:
         raise NotFound(f"there is no automation {name!r}")
     _check(judge, name, labels)
-    found = _states(tx, judge, name, labels)
+    found = _states(tx, judge, name, labels=labels)
     if not found:
         raise NotFound(f"{name!r} watches no key {_text(labels)}")
     decisions: list[Decision] = []
@@ -57,7 +57,7 @@ def _check(judge: Judge, name: str, labels: Mapping[str, str]) -> None:
             raise Conflict(f"{_text(labels)} is one of the `subjects` of {name!r}: remove it there")
 
 
-def _states(tx: Transaction, judge: Judge, name: str, labels: Mapping[str, str]) -> dict[str, State]:
+def _states(tx: Transaction, judge: Judge, name: str, *, labels: Mapping[str, str]) -> dict[str, State]:
     """Return the states of a key: its own, and those of children that divide it further.
 
     What can not be read is left to the evaluator, which sets it aside when it comes to it (law S5).

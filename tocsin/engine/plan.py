@@ -45,7 +45,7 @@ def plan(connection: Connection, wanted: Mapping[Key, Definition], *, origin: Or
     With `keep`, what is not in it stays. A name that belongs to the other origin is a conflict.
     """
     present = {(one.kind, one.name): one for one in definitions.in_force(connection)}
-    steps = [step for key, spec in wanted.items() for step in _step(key, spec, present.get(key), origin)]
+    steps = [step for key, spec in wanted.items() for step in _step(key, spec, present.get(key), origin=origin)]
     for kind, name in [] if keep else leaving(present, wanted, origin):
         waits = _trigger(present[kind, name]) is not None
         steps.append(Step("removed", kind, name, "closed" if waits else None))
@@ -53,7 +53,7 @@ def plan(connection: Connection, wanted: Mapping[Key, Definition], *, origin: Or
     return sorted(steps, key=lambda step: (order.index(step.kind), step.name))
 
 
-def _step(key: Key, spec: Definition, before: Version | None, origin: Origin) -> Iterator[Step]:
+def _step(key: Key, spec: Definition, before: Version | None, *, origin: Origin) -> Iterator[Step]:
     now, text = trigger_of(spec), text_of(spec)
     if before is None:
         yield Step("added", *key, "begin" if now is not None else None)
