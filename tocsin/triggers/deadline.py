@@ -32,6 +32,7 @@ from tocsin.triggers.machine import (
     labelled,
     seen_again,
 )
+from tocsin.triggers.match import EXPECT
 from tocsin.triggers.times import Cron
 
 PRIMED = 16
@@ -45,13 +46,15 @@ MISSES_MAX = 10_000
 class Allotted:
     """What a key's events add up to: those that count for each due time.
 
-    `start_us` is the due time that is judged first; all up to `settled_us` have had their verdicts, and up to `cut_us`
+    `start_us` is the due time that is judged first, `began` says that an event from T0 on was folded. All due times up
+    to `settled_us` have had their verdicts, and up to `cut_us`
     it is not known any more what counted for them: nothing does from then on.
     """
 
-    __slots__ = ("counts", "cut_us", "settled_us", "start_us")
+    __slots__ = ("began", "counts", "cut_us", "settled_us", "start_us")
 
     def __init__(self) -> None:
+        self.began = False
         self.start_us: Micros | None = None
         self.settled_us: Micros | None = None
         self.cut_us: Micros | None = None
@@ -60,7 +63,8 @@ class Allotted:
     def copy(self) -> Allotted:
         """Return an independent copy."""
         fold = Allotted()
-        fold.start_us, fold.settled_us, fold.cut_us = self.start_us, self.settled_us, self.cut_us
+        fold.began, fold.start_us = self.began, self.start_us
+        fold.settled_us, fold.cut_us = self.settled_us, self.cut_us
         fold.counts = {due_us: list(events) for due_us, events in self.counts.items()}
         return fold
 
@@ -93,7 +97,7 @@ class DeadlineState(State):
     def fields(self) -> list[Any]:
         history = self.history
         fold = history.base
-        base = [fold.start_us, fold.settled_us, fold.cut_us, list(fold.counts.items())]
+        base = [fold.began, fold.start_us, fold.settled_us, fold.cut_us, list(fold.counts.items())]
         return [self.misses, history.newest_us, base, history.entries]
 
 
@@ -130,10 +134,11 @@ class Deadline(Machine):
 
     def restore(self, state: State, fields: list[Any]) -> None:
         assert isinstance(state, DeadlineState)
-        state.misses, newest_us, (start_us, settled_us, cut_us, counts), entries = fields
+        state.misses, newest_us, (began, start_us, settled_us, cut_us, counts), entries = fields
         history = state.history
         history.newest_us = newest_us
-        history.base.start_us, history.base.settled_us, history.base.cut_us = start_us, settled_us, cut_us
+        history.base.began, history.base.start_us = began, start_us
+        history.base.settled_us, history.base.cut_us = settled_us, cut_us
         history.base.counts = {due_us: [Counted(*one) for one in events] for due_us, events in counts}
         history.entries = [seen_again(entry) for entry in entries]
         history.refold(self.step)
@@ -146,11 +151,9 @@ class Deadline(Machine):
 
     def step(self, fold: Allotted, seen: Seen) -> tuple[Micros, int] | None:
         """Allot an event; return the due time it counts for, and how many do now."""
-        primed = seen.roles & PRIMED
-        if seen.roles == 0:
+        fold.began = fold.began or not seen.roles & PRIMED
+        if not seen.roles & EXPECT:
             return None
-        if fold.start_us is None and not primed:
-            fold.start_us = self._start(seen)
         due_us = self._late_for(fold, seen) or self._in_time_for(fold, seen)
         if due_us is None:
             return None
@@ -158,9 +161,19 @@ class Deadline(Machine):
         counted.append(Counted(seen.time_us, seen.seq))
         return due_us, len(counted)
 
-    def _start(self, seen: Seen) -> Micros:
-        """Return the first due time after an event on whose moment has not passed at its arrival (law D3)."""
-        return self.due.after(max(self.node.armed_us, seen.time_us, seen.received_us - self.grace_us - 1))
+    def _begin(self, state: DeadlineState, seen: Seen) -> None:
+        """Let a key's first event say which due time is judged first (law D3): the next whose moment has not passed.
+
+        Later another one may turn out to be the first (law O4); what is judged already stays so.
+        """
+        history = state.history
+        place_us = history.placed(seen, self.lateness_us).place_us
+        before = (entry for entry in history.entries if not entry.roles & PRIMED and entry.place_us <= place_us)
+        if history.base.began or any(before):
+            return
+        due_us = self.due.after(max(self.node.armed_us, seen.time_us, seen.received_us - self.grace_us - 1))
+        start_us = history.now.start_us
+        history.base.start_us = history.now.start_us = due_us if start_us is None else min(start_us, due_us)
 
     def _is_judged(self, fold: Allotted, seen: Seen, due_us: Micros) -> bool:
         """Primed events are offered to due times up to T0 as well, so that they count for the right one (law O3)."""
@@ -205,6 +218,7 @@ class Deadline(Machine):
             return
         self._settle(state, seen.received_us - 1, ledger)
         state.seen_us = seen.received_us
+        self._begin(state, seen)
         counted = state.history.add(seen, self.lateness_us, self.step)
         if counted is None:
             self.note(state, ledger, Outcome.IGNORED, "counts for no due time", at_us=seen.received_us, seq=seen.seq)
@@ -260,10 +274,12 @@ class Deadline(Machine):
         history = state.history
         counted = history.now.counts.get(due_us, [])
         seqs = {event.seq for event in counted}
-        history.entries = [entry._replace(roles=0) if entry.seq in seqs else entry for entry in history.entries]
+        history.entries = [
+            entry._replace(roles=entry.roles & ~EXPECT) if entry.seq in seqs else entry for entry in history.entries
+        ]
         old_us = due_us - self.lateness_us - (self.window_us or 0)
         for fold in (history.base, history.now):
-            fold.start_us, fold.settled_us, fold.cut_us = history.now.start_us, due_us, old_us
+            fold.settled_us, fold.cut_us = due_us, old_us
             fold.counts = {due: events for due, events in fold.counts.items() if due > old_us}
             if counted:
                 fold.counts[due_us] = list(counted)

@@ -97,13 +97,17 @@ class Heartbeat(Watch):
             return Outcome.OPENED, "watched from now on, due {0:time}", (fold.due_us,)
         if time_us < fold.start_us:
             return Outcome.IGNORED, "from before the watch began at {0:time}", (fold.start_us,)
-        newest = fold.newest = sorted([*fold.newest, Counted(time_us, seen.seq)])[-self.threshold :]
+        event = Counted(time_us, seen.seq)
+        if self.threshold == 1:
+            newest = fold.newest = [max(fold.newest[0], event)] if fold.newest else [event]
+        else:
+            newest = fold.newest = sorted([*fold.newest, event])[-self.threshold :]
         due_us = (newest[0].time_us if len(newest) == self.threshold else fold.start_us) + self.within_us
         if due_us != fold.due_us:
             fold.due_us = due_us
             opens = self._end(fold, seen) and not held_back
             if opens:
-                self._open(fold, seen.received_us, Counted(time_us, seen.seq))
+                self._open(fold, seen.received_us, event)
             return Outcome.MOVED, "seen; due {0:time}", (due_us,)
         if fold.windows:
             fold.windows[-1].counted = list(newest)
@@ -142,7 +146,9 @@ class Heartbeat(Watch):
     def settled(self, history: History[Beats], settled: list[Window]) -> None:
         done_us = settled[-1].due_us
         for fold in (history.base, history.now):
-            fold.windows = [window for window in fold.windows if window.due_us > done_us]
+            windows = fold.windows
+            while windows and windows[0].due_us <= done_us:
+                del windows[0]
             fold.done_us = done_us
 
     def before(self, state: WatchState, seen: Seen) -> None:
@@ -161,7 +167,7 @@ class Heartbeat(Watch):
         fold.until_us = time_us if fold.until_us is None else max(fold.until_us, time_us)
         for window in fold.windows:
             if window.outcome is None and (window.opened_us <= time_us or not self.reopen):
-                window.outcome, window.end_us = Outcome.CLOSED, min(window.due_us, time_us)
+                window.close(seen)
         if fold.start_us is not None and (fold.due_us - self.within_us <= time_us or not self.reopen):
             fold.start_us, fold.newest = None, []
 

@@ -47,7 +47,8 @@ class History(Generic[F]):
 
     def add(self, seen: Seen, lateness_us: Micros, step: Callable[[F, Seen], T]) -> T:
         """Give an arrival its place, fold, and return what its own step returned."""
-        placed = self._placed(seen, lateness_us)
+        placed = self.placed(seen, lateness_us)
+        self.newest_us = seen.time_us if self.newest_us is None else max(self.newest_us, seen.time_us)
         entries = self.entries
         if not entries or entries[-1].place_us <= placed.place_us:
             self._shorten(lateness_us, step)
@@ -69,11 +70,10 @@ class History(Generic[F]):
             step(self.base, entry)
         del entries[:done]
 
-    def _placed(self, seen: Seen, lateness_us: Micros) -> Seen:
-        """Return the arrival in its place: where its time puts it, or at the end when that is out of reach."""
+    def placed(self, seen: Seen, lateness_us: Micros) -> Seen:
+        """Return an arrival in its place: where its time puts it, or at the end when that is out of reach."""
         newest_us, entries = self.newest_us, self.entries
         if newest_us is None or seen.time_us >= newest_us:
-            self.newest_us = seen.time_us
             return seen
         reach_us = newest_us - lateness_us
         if len(entries) >= REACH:

@@ -124,8 +124,9 @@ class Run:
             state = machine.fresh(work.labels)
         ledger.state_key, ledger.outages = name, self._outages_of(work.spot.arming)
         for seen in work.seen:
-            self._moments(machine, state, seen.received_us - 1)
-            state = self._anew(machine, state)
+            if state.wake_us is not None and state.wake_us < seen.received_us:
+                self._moments(machine, state, seen.received_us - 1)
+                state = machine.fresh(state.labels) if state.gone else state
             self._at = seen.seq
             ledger.step = (seen.received_us, 0, seen.seq)
             machine.arrive(state, seen, ledger)
@@ -157,9 +158,6 @@ class Run:
             assert at_us > last_us, f"asks for the moment {at_us} again"
             ledger.step, last_us = (at_us, 1, 0), at_us
             machine.wake(state, at_us, ledger)
-
-    def _anew(self, machine: Machine, state: State) -> State:
-        return machine.fresh(state.labels) if state.gone else state
 
     def _pass_on(self, spot: Spot, fired: Fired) -> None:
         """Give a firing to the composite above; a composite is not handed what resolves (law C1)."""

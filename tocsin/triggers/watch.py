@@ -46,13 +46,16 @@ BEAT = 8
 """An arrival that both expects and opens (law P2); kept beside its roles, which it loses one by one as it is used."""
 
 
+_WITHOUT_VERDICT = (Outcome.MET, Outcome.CLOSED)
+
+
 @dataclass(slots=True)
 class Window:
     """A time in which something has to happen. `end_us` is `due_us` unless it was met or closed before.
 
     `setter` is the event that set its deadline, and `listed` says that firings list it: it is the one that opened the
     window (P1). `counted` are those that count for it; `beat` says that the opener was a heartbeat. `outcome` is None
-    while it is unmet.
+    while it is unmet; `closer` is the place of the `until` event that closed it.
     """
 
     opened_us: Micros
@@ -64,11 +67,17 @@ class Window:
     listed: bool = False
     beat: bool = False
     outcome: Outcome | None = None
+    closer: int | None = None
+
+    def close(self, seen: Seen) -> None:
+        """Let an `until` event end it."""
+        self.outcome, self.closer = Outcome.CLOSED, seen.seq
+        self.end_us = max(self.opened_us, min(self.due_us, seen.time_us))
 
     def copy(self) -> Window:
         """Return an independent copy."""
         return Window(self.opened_us, self.due_us, self.received_us, self.end_us, list(self.counted), self.setter,
-                      self.listed, self.beat, self.outcome)  # fmt: skip
+                      self.listed, self.beat, self.outcome, self.closer)  # fmt: skip
 
     @property
     def events(self) -> list[Counted]:
@@ -78,14 +87,17 @@ class Window:
     def dump(self) -> list[Any]:
         """Return JSON values for `load`."""
         return [self.opened_us, self.due_us, self.received_us, self.end_us, self.counted, self.setter,
-                self.listed, self.beat, self.outcome]  # fmt: skip
+                self.listed, self.beat, self.outcome, self.closer]  # fmt: skip
 
     @classmethod
     def load(cls, values: list[Any]) -> Window:
         """Return the window that was dumped."""
-        opened_us, due_us, received_us, end_us, counted, setter, listed, beat, outcome = values
-        return cls(opened_us, due_us, received_us, end_us, [Counted(*one) for one in counted],
-                   Counted(*setter) if setter else None, listed, beat, Outcome(outcome) if outcome else None)  # fmt: skip
+        opened_us, due_us, received_us, end_us, counted, setter, listed, beat, outcome, closer = values
+        window = cls(opened_us, due_us, received_us, end_us, [Counted(*one) for one in counted])
+        window.setter = Counted(*setter) if setter else None
+        window.listed, window.beat, window.closer = listed, beat, closer
+        window.outcome = Outcome(outcome) if outcome else None
+        return window
 
 
 def _holds_back(until: Counted, seen: Seen) -> bool:
@@ -216,7 +228,7 @@ class Watch(Machine):
             return
         self._lapse(state, seen.received_us - 1, ledger)
         if seen.roles & (EXPECT | AFTER) == EXPECT | AFTER:
-            seen = seen._replace(roles=seen.roles | BEAT)
+            seen = Seen(seen.place_us, seen.seq, seen.time_us, seen.received_us, seen.roles | BEAT, seen.chain)
         self.before(state, seen)
         outcome, says, args = state.history.add(seen, self.lateness_us, self.step)
         self.note(state, ledger, outcome, says, *args, at_us=seen.received_us, seq=seen.seq)
@@ -236,9 +248,12 @@ class Watch(Machine):
 
     def _finish(self, state: WatchState, at_us: Micros, ledger: Ledger) -> None:
         """Take out windows that ended within what is folded for good: no arrival can change them any more."""
+        base = state.history.base.windows
+        if not base or base[0].outcome not in _WITHOUT_VERDICT:
+            return
         count = 0
-        for kept, window in zip(state.history.base.windows, state.history.now.windows, strict=False):
-            if kept.outcome not in (Outcome.MET, Outcome.CLOSED) or window.outcome is not kept.outcome:
+        for kept, window in zip(base, state.history.now.windows, strict=False):
+            if kept.outcome not in _WITHOUT_VERDICT or window.outcome is not kept.outcome:
                 break
             count += 1
         if count:
@@ -267,21 +282,20 @@ class Watch(Machine):
     def rearm(self, state: State) -> None:
         """Set when the state is called again: at the next verdict, else when what was met is settled."""
         assert isinstance(state, WatchState)
-        moments: list[Micros] = []
+        wake_us: Micros | None = None
         windows = state.history.now.windows
         if windows:
             place = self._first_unmet(state)
-            moments.append(self._moment(windows[place]) if place is not None else max(map(self._moment, windows)))
+            wake_us = self._moment(windows[place]) if place is not None else max(map(self._moment, windows))
         if state.alert is not None:
-            if self.repeat_us is not None:
-                moments.append(state.alert.at_us + (state.alert.repeats + 1) * self.repeat_us)
-            forget_us = self.forget_at(state)
-            if forget_us is not None:
-                moments.append(forget_us)
-        state.wake_us = min(moments, default=None)
+            repeat_us = self.repeat_us and state.alert.at_us + (state.alert.repeats + 1) * self.repeat_us
+            moments = (wake_us, repeat_us, self.forget_at(state))
+            wake_us = min((moment for moment in moments if moment is not None), default=None)
+        state.wake_us = wake_us
 
     def _moment(self, window: Window) -> Micros:
-        return max(window.due_us + self.grace_us, window.received_us + self.patience_us)
+        graced_us, patient_us = window.due_us + self.grace_us, window.received_us + self.patience_us
+        return max(patient_us, graced_us)
 
     def _first_unmet(self, state: WatchState) -> int | None:
         """Return the place of the first window that has a verdict to come; those behind it wait for it (law P5)."""
@@ -292,8 +306,11 @@ class Watch(Machine):
 
     def _lapse(self, state: WatchState, until_us: Micros, ledger: Ledger) -> None:
         """Settle windows that were met or closed, and whose moment has passed, in front of the first unmet one."""
+        windows = state.history.now.windows
+        if not windows or windows[0].due_us + self.grace_us > until_us:
+            return  # dues only grow, and no moment is before its window's
         count, last_us = 0, until_us
-        for place, window in enumerate(state.history.now.windows):
+        for place, window in enumerate(windows):
             if window.outcome is None or window.outcome is Outcome.LATE:
                 break
             moment_us = ledger.outages.moved(self._moment(window))
@@ -311,7 +328,7 @@ class Watch(Machine):
         for fold in (history.base, history.now):
             fold.end_us = end_us if fold.end_us is None else max(fold.end_us, end_us)
         for window in settled:
-            if window.outcome in (Outcome.MET, Outcome.CLOSED):
+            if window.outcome in _WITHOUT_VERDICT:
                 self.ended(state, window, ledger, at_us=at_us)
 
     @abstractmethod

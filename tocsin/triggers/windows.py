@@ -44,7 +44,7 @@ class Windows(Watch):
         if fold.until_us is not None and not self.reopen:
             return Outcome.IGNORED, "closed at {0:time}", (fold.until_us,)
         counted = self._expect(fold, seen) if roles & EXPECT else None
-        closed = self._until(fold, seen.time_us) if roles & UNTIL else None
+        closed = self._until(fold, seen) if roles & UNTIL else None
         opened = self._after(fold, seen) if roles & AFTER else None
         if opened is not None:
             says = "opened until {0:time}" if counted is None else "counted {1} of {2}; opened until {0:time}"
@@ -82,14 +82,15 @@ class Windows(Watch):
     def _in_time(self, window: Window) -> int:
         return sum(event.time_us <= window.due_us for event in window.counted)
 
-    def _until(self, fold: Fold, time_us: Micros) -> int:
+    def _until(self, fold: Fold, seen: Seen) -> int:
+        time_us = seen.time_us
         fold.until_us = time_us if fold.until_us is None else max(fold.until_us, time_us)
         shut = [
             window for window in fold.windows
             if window.outcome is None and (window.opened_us <= time_us or not self.reopen)
         ]  # fmt: skip
         for window in shut:
-            window.outcome, window.end_us = Outcome.CLOSED, min(window.due_us, time_us)
+            window.close(seen)
         return len(shut)
 
     def _after(self, fold: Fold, seen: Seen) -> Window | None:
@@ -112,7 +113,8 @@ class Windows(Watch):
         """
         last = settled[-1]
         in_time = {event.seq for window in settled for event in window.events if event.time_us <= window.due_us}
-        history.commit(last.end_us, self.step, seqs=in_time)
+        closers = {window.closer for window in settled if window.closer is not None}
+        history.commit(last.end_us, self.step, seqs=in_time | closers)
         for fold in (history.base, history.now):
             del fold.windows[: len(settled)]
         late = {event.seq for window in settled for event in window.counted}
