@@ -216,3 +216,12 @@ def test_what_came_late_for_the_time_before_t0_does_not_count_for_the_next() -> 
     assert _short(judge(trigger, [late], armed, until=START + 11 * MINUTE)) == [(660, "missed", [])]
     both = [_event("x", 20, number=2), late]
     assert judge(trigger, both, armed, until=START + 11 * MINUTE) == []
+
+
+def test_an_after_event_that_came_before_the_one_that_met_the_window_opens_none_later() -> None:
+    """Laws O2, P1: at equal times the order of arrival decides, also when the window is settled."""
+    trigger = {"type": "absence", "after": "start", "expect": "end", "within": 10}
+    events = [_event(*one, number=number) for number, one in enumerate([("start", 0), ("start", 5), ("end", 5)])]
+    assert judge(trigger, events, START, until=START + MINUTE) == []
+    events[1:] = reversed(events[1:])
+    assert _short(judge(trigger, events, START, until=START + MINUTE)) == [(15.0, "missed", ["1"])]

@@ -33,8 +33,9 @@ def windows_with_after(history: Sequence[Event], rule: Rule, settled: Sequence[W
     floor = max((window.end for window in settled), default=LONG_AGO)
     taken = {event for window in settled for event in [*window.events, *window.late]}
     openers = {window.opener for window in settled}
+    met_by = {_meets(window) for window in settled if window.outcome == "met"}
     windows: list[Window] = []
-    for event in history:
+    for place, event in enumerate(history):
         if event in untils:
             _close(windows, event, reopen=reopen)
             passed.append(event)
@@ -42,10 +43,16 @@ def windows_with_after(history: Sequence[Event], rule: Rule, settled: Sequence[W
             _count(event, windows, rule)
         if not rule.plays("after", event) or event in openers:
             continue
+        if any(later in met_by and later.t == event.t for later in history[place + 1 :]):
+            continue  # a window that is settled was still open then (law O2)
         last_end = max([floor, *(_end_so_far(window) for window in windows)])
         if event.t >= last_end and not _shut_out(event, untils, passed, reopen=reopen):
             windows.append(Window(event.t, event.t + rule.within, event.received, opener=event))
     return windows
+
+
+def _meets(window: Window) -> Event:
+    return max(window.events, key=lambda event: (event.t, event.place))
 
 
 def _end_so_far(window: Window) -> datetime:
