@@ -8,6 +8,7 @@ server knows nothing of them.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -26,6 +27,9 @@ from tocsin.engine.performer import Performer
 from tocsin.engine.verdicts import Verdicts
 from tocsin.store import log, states
 from tocsin.store.writer import Writer
+
+PR_SET_PDEATHSIG = 1
+"""From <linux/prctl.h>."""
 
 EVERY = 9
 """`commit-off` undoes one commit of so many."""
@@ -150,6 +154,7 @@ CHEATS = {
 
 def become(fault: str, after: int, cheat: str) -> NoReturn:
     """Be the server; ends with the process."""
+    die_with_parent()
     os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
     if cheat in CHEATS:
         CHEATS[cheat]()
@@ -162,12 +167,19 @@ def become(fault: str, after: int, cheat: str) -> NoReturn:
         os._exit(end.code if isinstance(end.code, int) else 1)
 
 
+def die_with_parent() -> None:
+    """Have this process killed when its parent ends, however it ends (Linux; elsewhere the harness cleans up)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def say(what: str) -> None:
     """Tell the harness."""
     print(what, flush=True)  # noqa: T201 - it listens at the other end of the pipe
 
 
 if __name__ == "__main__":
+    die_with_parent()
     serving._loop_factory()  # loads the last of what a server needs
     say("loaded")
     for order in iter(sys.stdin.readline, ""):

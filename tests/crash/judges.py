@@ -39,7 +39,7 @@ class Times:
         return [Outage(start, end, end + self.settle_us) for start, end in self.gaps(records)]
 
 
-Seen = tuple[Micros | None, dict[str, Any]]
+View = tuple[Micros | None, dict[str, Any]]
 """A state as far as it shows: when it wants to be called, and what it describes. What machines keep beside that may
 differ with what they were asked since they were loaded."""
 
@@ -50,8 +50,8 @@ class Judged:
 
     firings: list[Firing]
     decisions: list[Decision]
-    states: dict[str, Seen]
-    stored: dict[str, Seen]
+    states: dict[str, View]
+    stored: dict[str, View]
 
 
 def by_judge(records: Records, times: Times) -> Judged:
@@ -73,12 +73,12 @@ def by_judge(records: Records, times: Times) -> Judged:
         said.firings += judgement.firings
         said.decisions += judgement.decisions
     stored = {key: memory.judge.decode(key, blob) for key, blob in records.states.items()}
-    said.states = {key: _seen(memory.judge, key, state) for key, state in memory.states.items()}
-    said.stored = {key: _seen(memory.judge, key, state) for key, state in stored.items() if state is not None}
+    said.states = {key: _view(memory.judge, key, state) for key, state in memory.states.items()}
+    said.stored = {key: _view(memory.judge, key, state) for key, state in stored.items() if state is not None}
     return said
 
 
-def _seen(judge: Judge, key: str, state: State) -> Seen:
+def _view(judge: Judge, key: str, state: State) -> View:
     return state.wake_us, judge.describe(key, state)
 
 
