@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from docs.generate.markdown import code, page, table
-from tocsin.cli.client import DEFAULT_URL
+from tocsin.client import DEFAULT_URL
 from tocsin.schemas.moments import duration_us, span
 from tocsin.settings import Settings
 

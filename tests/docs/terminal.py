@@ -12,11 +12,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGABRT
 from threading import Event
 
 from tests.docs.blocks import Block
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 WRITTEN = "127.0.0.1:8710"
 """Where the server is in the pages."""
 
@@ -77,7 +78,7 @@ class Reader:
         (programs / "curl").chmod(0o755)
         path = os.pathsep.join(map(str, (programs, Path(sys.executable).parent, os.environ["PATH"])))
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
-        self._env = clean | {"PATH": path, "NO_COLOR": "1"}
+        self._env = clean | {"PATH": path, "NO_COLOR": "1", "PYTHONFAULTHANDLER": "1"}
         self._env.pop("FORCE_COLOR", None)
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -125,6 +126,8 @@ class Reader:
                 self._env["TOCSIN_URL"] = f"http://{self._address}"
                 return
             pause.wait(PATIENCE_S / 300)
+        self._server.send_signal(SIGABRT)  # Python's fault handler then says where it stands
+        self._server.wait(PATIENCE_S)
         raise AssertionError(f"the server does not listen:\n{self._log.read_text()}")
 
     def _second_terminal(self) -> str:
