@@ -54,6 +54,8 @@ class CompositeState(State):
 class Composite(Machine):
     """A trigger over the firings of others."""
 
+    __slots__ = ("absent", "children", "positive", "readers", "within_us")
+
     def __init__(self, node: Node, trigger: CompoundTrigger | SequenceTrigger) -> None:
         super().__init__(node)
         self.within_us = None if trigger.within is None else duration_us(trigger.within)

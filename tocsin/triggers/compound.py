@@ -24,6 +24,8 @@ ABSENT_MAX = 1_000
 class Compound(Composite):
     """A compound."""
 
+    __slots__ = ("required",)
+
     def __init__(self, node: Node, trigger: CompoundTrigger) -> None:
         super().__init__(node, trigger)
         self.required = trigger.required

@@ -104,6 +104,8 @@ class DeadlineState(State):
 class Deadline(Machine):
     """A deadline."""
 
+    __slots__ = ("due", "fires_late", "fires_unknown", "grace_us", "lateness_us", "subjects", "threshold", "what", "window_us")
+
     def __init__(self, node: Node, trigger: DeadlineTrigger, *, lateness_us: Micros) -> None:
         super().__init__(node)
         self.what = expected(trigger) if trigger.threshold == 1 else f"{trigger.threshold} times {expected(trigger)}"

@@ -20,7 +20,8 @@ from tocsin.schemas.trigger import EventTrigger
 from tocsin.triggers.history import History
 from tocsin.triggers.machine import Counted, Ledger, Node, Seen, State, clock
 from tocsin.triggers.match import EXPECT, UNTIL
-from tocsin.triggers.watch import Fold, Watch, WatchState, Window
+from tocsin.triggers.watch import Watch, WatchState
+from tocsin.triggers.window import Fold, Window
 
 
 class Beats(Fold):
@@ -59,6 +60,8 @@ class Beats(Fold):
 
 class Heartbeat(Watch):
     """A Proactive trigger without `after`."""
+
+    __slots__ = ("forget_after_us", "subjects")
 
     def __init__(self, node: Node, trigger: EventTrigger, *, lateness_us: Micros) -> None:
         super().__init__(node, trigger, lateness_us=lateness_us)

@@ -68,14 +68,15 @@ class Judge:
         for one in armed:
             plan, leaves = compile_trigger(one, lateness_us=self._lateness_us)
             self._plans[one.name] = plan
-            for node, trigger in leaves.items():
-                leaf = f"{one.name}\x1f{node}"
-                self._leaves[leaf], triggers[leaf] = plan.spots[node], trigger
+            for spot in plan.spots:
+                if spot.id in leaves:
+                    leaf = _leaf(one.name, spot)
+                    self._leaves[leaf], triggers[leaf] = spot, leaves[spot.id]
         self._index = self._index.replace(triggers, [leaf for leaf in gone if leaf not in triggers])
 
     def _drop(self, name: str) -> list[str]:
         plan = self._plans.pop(name, None)
-        leaves = [f"{name}\x1f{node}" for node in plan.spots] if plan else []
+        leaves = [_leaf(name, spot) for spot in plan.spots] if plan else []
         return [leaf for leaf in leaves if self._leaves.pop(leaf, None) is not None]
 
     def __contains__(self, name: str) -> bool:
@@ -91,7 +92,7 @@ class Judge:
         """Return the node that a state belongs to, or None when it is no longer defined."""
         automation, node = node_of(key)
         plan = self._plans.get(automation)
-        return plan.spots.get(node) if plan else None
+        return plan.spot(node) if plan else None
 
     def root(self, name: str) -> Spot:
         """Return the topmost node of an automation."""
@@ -99,7 +100,7 @@ class Judge:
 
     def spots(self, name: str) -> Collection[Spot]:
         """Return the nodes of an automation."""
-        return self._plans[name].spots.values()
+        return self._plans[name].spots
 
     def decode(self, key: str, blob: bytes) -> State | None:
         """Return a stored state, or None when its node is no longer defined.
@@ -124,12 +125,12 @@ class Judge:
         plan = self._plans[name]
         from_us = plan.arming.armed_us if from_us is None else from_us
         states: dict[str, State] = {}
-        for node, spot in plan.spots.items():
+        for spot in plan.spots:
             machine = spot.machine
             if isinstance(machine, Heartbeat | Deadline | Schedule):
                 for key in machine.subjects if spot.names else ((),):
                     labels = dict(zip(spot.names, key, strict=True))
-                    states[state_key(name, node, key)] = machine.armed(labels, from_us)
+                    states[state_key(name, spot.id, key)] = machine.armed(labels, from_us)
         return states
 
     def refresh(self, key: str, state: State) -> None:
@@ -168,7 +169,7 @@ class Judge:
 
     def priming(self, name: str) -> Micros | None:
         """Return from which moment on stored events are needed to prime an automation, or None (law O3)."""
-        machines = [spot.machine for spot in self._plans[name].spots.values()]
+        machines = [spot.machine for spot in self._plans[name].spots]
         return min((machine.primed_from() for machine in machines if isinstance(machine, Deadline)), default=None)
 
     # Judgement
@@ -218,6 +219,10 @@ class Judge:
                     run.touch(spot, key, arrival, roles=roles | PRIMED)
             elif arrival.seq > arming.armed_seq and not arming.paused:
                 run.touch(spot, key, arrival, roles=roles)
+
+
+def _leaf(name: str, spot: Spot) -> str:
+    return f"{name}\x1f{spot.id}"
 
 
 def _horizon(arrivals: Sequence[Arrival], until_us: Micros | None) -> Micros:

@@ -193,6 +193,8 @@ class Ledger:
 class Machine(ABC):
     """A compiled node. Subclasses say which events and moments do what to a state; `keeps` says if there is one."""
 
+    __slots__ = ("node",)
+
     keeps = True
 
     def __init__(self, node: Node) -> None:
@@ -279,6 +281,8 @@ class Machine(ABC):
 
 class Timeless(Machine):
     """What machines have in common that no moment concerns: they act on arrivals only."""
+
+    __slots__ = ()
 
     def restore(self, state: State, fields: list[Any]) -> None:
         assert not fields

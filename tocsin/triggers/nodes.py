@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tocsin.schemas.moments import Micros
 from tocsin.schemas.trigger import (
@@ -89,16 +89,24 @@ class Plan:
     """A compiled automation."""
 
     arming: Arming
-    root: Spot
-    spots: dict[str, Spot] = field(default_factory=dict)
+    spots: tuple[Spot, ...]
+
+    @property
+    def root(self) -> Spot:
+        """The node whose firings are the automation's."""
+        return self.spots[-1]
+
+    def spot(self, node: str) -> Spot | None:
+        """Return the node of this identity."""
+        return next((spot for spot in self.spots if spot.id == node), None)
 
 
 def compile_trigger(armed: Armed, *, lateness_us: Micros) -> tuple[Plan, dict[str, LeafTrigger]]:
     """Return an automation's machines, and the triggers for the index by node id."""
     arming = Arming(armed.name, armed.armed_us, armed.armed_seq, armed.paused, armed.outages)
     compiler = _Compiler(arming, lateness_us)
-    root = compiler.spot(armed.trigger, fingerprint(armed.trigger))
-    return Plan(arming, root, compiler.spots), compiler.leaves
+    compiler.spot(armed.trigger, fingerprint(armed.trigger))
+    return Plan(arming, tuple(compiler.spots)), compiler.leaves
 
 
 class _Compiler:
@@ -107,7 +115,7 @@ class _Compiler:
     def __init__(self, arming: Arming, lateness_us: Micros) -> None:
         self.arming = arming
         self.lateness_us = lateness_us
-        self.spots: dict[str, Spot] = {}
+        self.spots: list[Spot] = []
         self.leaves: dict[str, LeafTrigger] = {}
 
     def spot(self, trigger: PositiveTrigger, node_id: str) -> Spot:
@@ -118,7 +126,7 @@ class _Compiler:
             if not isinstance(trigger, ScheduleTrigger):
                 self.leaves[node_id] = trigger
             spot = Spot(self.arming, self._leaf(trigger, node), label_names(trigger), 0)
-        self.spots[node_id] = spot
+        self.spots.append(spot)
         return spot
 
     def _leaf(self, trigger: EventTrigger | DeadlineTrigger | ScheduleTrigger, node: Node) -> Machine:

@@ -46,6 +46,8 @@ class OpenedState(State):
 class Opened(Timeless):
     """A Reactive trigger with `after`."""
 
+    __slots__ = ("after", "lateness_us", "threshold", "what", "within_us")
+
     def __init__(self, node: Node, trigger: EventTrigger, *, lateness_us: Micros) -> None:
         super().__init__(node)
         self.what = expected(trigger)

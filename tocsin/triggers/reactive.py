@@ -32,6 +32,8 @@ class Nothing(State):
 class Each(Timeless):
     """`threshold: 1` without `within` and `after`."""
 
+    __slots__ = ("what",)
+
     keeps = False
 
     def __init__(self, node: Node, trigger: EventTrigger) -> None:
@@ -67,6 +69,8 @@ class CountingState(State):
 
 class Counting(Timeless):
     """N events within W (laws R1, R2, R3)."""
+
+    __slots__ = ("keep_us", "threshold", "what", "within_us")
 
     def __init__(self, node: Node, trigger: EventTrigger, *, lateness_us: Micros) -> None:
         super().__init__(node)

@@ -34,6 +34,8 @@ class ScheduleState(State):
 class Schedule(Machine):
     """A schedule."""
 
+    __slots__ = ("catch_up", "times")
+
     def __init__(self, node: Node, trigger: ScheduleTrigger) -> None:
         super().__init__(node)
         self.times = times_of(trigger, node.armed_us)

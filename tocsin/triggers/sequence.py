@@ -27,6 +27,8 @@ KEPT_MAX_WITHIN = 1_000
 class Sequence(Composite):
     """A sequence."""
 
+    __slots__ = ("at_end", "before", "most")
+
     def __init__(self, node: Node, trigger: SequenceTrigger) -> None:
         super().__init__(node, trigger)
         self.most = KEPT_MAX if self.within_us is None else KEPT_MAX_WITHIN

@@ -26,11 +26,14 @@ from tocsin.schemas.trigger import EventTrigger
 from tocsin.triggers.history import History
 from tocsin.triggers.machine import Counted, Ledger, Node, Seen, State, clock
 from tocsin.triggers.match import AFTER, EXPECT, UNTIL
-from tocsin.triggers.watch import BEAT, Alert, Fold, Watch, WatchState, Window
+from tocsin.triggers.watch import BEAT, Alert, Watch, WatchState
+from tocsin.triggers.window import Fold, Window
 
 
 class Windows(Watch):
     """A Proactive trigger with `after`."""
+
+    __slots__ = ("after",)
 
     def __init__(self, node: Node, trigger: EventTrigger, *, lateness_us: Micros) -> None:
         super().__init__(node, trigger, lateness_us=lateness_us)
