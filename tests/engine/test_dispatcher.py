@@ -16,8 +16,6 @@ from tocsin.actions.ports import Request, Response
 from tocsin.engine.dispatcher import Options
 from tocsin.engine.ports import LogEvents
 from tocsin.errors import ActionFailed
-from tocsin.schemas.channel import WebhookChannel
-from tocsin.schemas.firing import Verdict
 from tocsin.schemas.moments import MINUTE, SECOND
 from tocsin.store import intents, log
 
@@ -325,66 +323,3 @@ async def test_secrets_are_in_no_record_whatever_is_answered(
 
 def everything_in(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in list(folder.iterdir()))
-
-
-TOLD = {"type": "send-notification", "channel": "oncall", "title": "{{ labels.id }}", "retry": RETRY}
-AT_ONCE = Options(gather_s=0.05, poll_s=60)
-
-
-def oncall(desk: Desk) -> None:
-    channel = {"name": "oncall", "type": "webhook", "url": "https://chat.example/"}
-    desk.world.declared.specs["oncall"] = WebhookChannel.model_validate(channel)
-
-
-async def unknown(desk: Desk, number: int, **more: Any) -> str:
-    values: dict[str, Any] = {"verdict": Verdict.UNKNOWN, "labels": {"id": f"table/{number:03}"}}
-    (one,) = await desk.order(TOLD, number=number, **values | more)
-    return one
-
-
-async def test_s2_notifications_that_settle_at_the_same_moment_are_sent_as_one(desk: Desk) -> None:
-    oncall(desk)
-    ids = [await unknown(desk, number) for number in range(120)]
-    other = await unknown(desk, 200, at_us=desk.clock.us + 1)
-    missed = await unknown(desk, 201, verdict=Verdict.MISSED)
-    async with desk.dispatcher(AT_ONCE):
-        await desk.ended(*ids, other, missed)
-    assert {desk.state(one) for one in [*ids, other, missed]} == {"succeeded"}
-    bodies = [json.loads(request.body or b"") for request in desk.world.web.requests]
-    (together,) = [body for body in bodies if len(body["firings"]) > 1]
-    assert len(bodies) == 3
-    assert together["title"].startswith("120 notifications at once")
-    assert "- table/" in together["body"]
-    assert together["body"].endswith("- and 20 more")
-    assert {tuple(firing["labels"].values()) for firing in together["firings"]} == {
-        (f"table/{n:03}",) for n in range(120)
-    }
-    assert desk.show(ids[0])["result"]["together"] == 120
-
-
-async def test_s2_what_failed_together_is_tried_again_together(desk: Desk) -> None:
-    oncall(desk)
-    web = failing(503)
-    ids = [await unknown(desk, number) for number in range(5)]
-    async with desk.dispatcher(AT_ONCE, http=web) as dispatcher:
-        for one in ids:
-            await desk.attempted(one, 1)
-        assert {desk.state(one) for one in ids} == {"waiting"}
-        web.answer = lambda request: Response(200)
-        desk.clock.us += MINUTE
-        dispatcher.nudge()
-        await desk.ended(*ids)
-    assert len(web.requests) == 2
-    keys = {request.headers["Idempotency-Key"] for request in web.requests}
-    assert len(keys) == 1
-
-
-async def test_s2_a_condition_holds_for_each_notification_alone(desk: Desk) -> None:
-    oncall(desk)
-    async with desk.dispatcher(AT_ONCE) as dispatcher:
-        for number, condition in enumerate(["labels.id == 'x'", "abs(labels.id) > `1`", "labels.id"]):
-            values: dict[str, Any] = {"verdict": Verdict.UNKNOWN}
-            await desk.order(TOLD | {"if": condition}, number=number, to=dispatcher, **values)
-        await dispatcher.settled()
-    counts = desk.database.read(intents.counts)
-    assert (counts["skipped"], counts["dead"], counts["succeeded"]) == (1, 1, 1)

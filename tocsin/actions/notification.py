@@ -35,12 +35,16 @@ _LINES = 100  # of notifications that are sent as one
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What people are told: one line, the text below it, the firings that it is about; empty `incident`: several."""
+    """What people are told: one line, the text below it, and what it is about.
+
+    That is one incident, or none of its own when it is about `count` firings, of which `firings` are the first.
+    """
 
     title: str
     body: str
     firings: tuple[Mapping[str, Any], ...] = ()
     incident: str = ""
+    count: int = 1
 
 
 Sender: TypeAlias = Callable[[Any, Notification, Call], Awaitable[Details]]
@@ -51,20 +55,22 @@ async def send_notification(spec: SendNotification, call: Call) -> Details:
     return await _send(spec.channel, _filled(spec, call), call)
 
 
-async def send_together(told: Sequence[tuple[SendNotification, Call]]) -> Details:
-    """Send several notifications of one channel as one (law S2), under the idempotency key of the first."""
-    filled = [_filled(spec, call) for spec, call in told]
-    lines = [f"- {' '.join(filter(None, [one.title, *one.body.split()]))}" for one in filled]
-    if len(lines) > _LINES:
-        lines[_LINES:] = [f"- and {len(lines) - _LINES} more"]
-    first_spec, first_call = told[0]
+async def send_together(told: Sequence[tuple[SendNotification, Call]], leader: Call) -> Details:
+    """Send several notifications of one channel as one (law S2), under the idempotency key of their leader."""
+    if len(told) == 1:
+        spec, call = told[0]
+        filled = _filled(spec, call)
+        return await _send(spec.channel, filled, leader)
+    shown = [_filled(spec, call) for spec, call in told[:_LINES]]
+    more = [f"- and {len(told) - _LINES} more"] if len(told) > _LINES else []
     together = Notification(
-        title=f"{len(filled)} notifications at once, the first: {filled[0].title}",
-        body="\n".join(lines),
-        firings=tuple(firing for one in filled for firing in one.firings),
+        title=f"{len(told)} notifications at once, the first: {shown[0].title}",
+        body="\n".join([told[0][1].firing.reason, "", *(f"- {one.title}" for one in shown), *more]),
+        firings=tuple(firing for one in shown for firing in one.firings),
+        count=len(told),
     )
-    details = await _send(first_spec.channel, together, first_call)
-    return {**details, "together": len(filled)}
+    details = await _send(told[0][0].channel, together, leader)
+    return {**details, "together": len(told)}
 
 
 def _filled(spec: SendNotification, call: Call) -> Notification:
@@ -112,8 +118,9 @@ async def to_teams(channel: TeamsChannel, notification: Notification, call: Call
 
 
 async def to_webhook(channel: WebhookChannel, notification: Notification, call: Call) -> Details:
-    """Post title, body and the firings as JSON."""
-    message = {"title": notification.title, "body": notification.body, "firings": notification.firings}
+    """Post title, body and the firings (100 at most, and how many there are) as JSON."""
+    message = {"title": notification.title, "body": notification.body, "count": notification.count,
+               "firings": notification.firings}  # fmt: skip
     headers = dict(_JSON) | {name: call.reveal(value) for name, value in channel.headers.items()}
     url = channel.url if isinstance(channel.url, str) else call.reveal(channel.url)
     request = Request("POST", url, headers, as_json(message).encode(), trusted=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _STUMBLED_S = 5.0  # the wait after an error that nobody expected
 _SCARCE = 4  # room is scarce when less than this part of the capacity is free
+_ADOPTED = 500  # so many followers are looked up at once
 _PUT_OFF_S = (0.05, 30.0)  # the least and the most that an intent is put off when its lane is full
 
 
@@ -44,9 +45,8 @@ class Options:
     """How much the dispatcher does at once.
 
     It holds at most `capacity` intents. A `width` is how many effects on one target run at once: on a host, on a
-    channel, inside our own database. `poll_s` is how often it looks for what other processes have stored;
-    `gather_s` how long notifications that are sent as one wait for each other; `grace_s` how long running effects may
-    go on at a stop.
+    channel, inside our own database. `poll_s` is how often it looks for what other processes have stored; `grace_s`
+    how long running effects may go on at a stop.
     """
 
     capacity: int = 1_000
@@ -54,7 +54,6 @@ class Options:
     width_channel: int = 4
     width_own: int = 64
     poll_s: float = 1.0
-    gather_s: float = 1.0
     grace_s: float = 10.0
 
     def width(self, target: str) -> int:
@@ -84,7 +83,6 @@ class Dispatcher:
         self._clock = clock
         self._options = options
         self._held: dict[str, Job] = {}
-        self._gathering: dict[Hashable, list[Job]] = {}
         self._wake = asyncio.Event()
         self._outcomes = Outcomes(writer, owner=owner, recorded=self._recorded)
         self._lanes: Lanes[Job] = Lanes(self._work, clock)
@@ -181,18 +179,10 @@ class Dispatcher:
         self._outcomes.put_off(job.intent.id, until_us=self._clock.now_us() + int(wait_s * SECOND))
 
     async def _work(self, job: Job) -> None:
-        group = self._performer.gathers(job)
-        if group is None:
-            await self._perform(job)
-        elif group in self._gathering:
-            self._gathering[group].append(job)
+        if job.intent.followers:
+            await self._perform_together(job)
         else:
-            gathered = self._gathering[group] = [job]
-            try:
-                await asyncio.sleep(self._options.gather_s)
-            finally:
-                del self._gathering[group]
-            await (self._perform_together(gathered) if len(gathered) > 1 else self._perform(job))
+            await self._perform(job)
 
     async def _perform(self, job: Job) -> None:
         began_us = self._clock.now_us()
@@ -213,16 +203,33 @@ class Dispatcher:
             attempt = self._performer.failed(job, error, began_us=began_us)
             self._outcomes.put(Outcome(job.intent, job.firing, attempt))
 
-    async def _perform_together(self, jobs: Sequence[Job]) -> None:
+    async def _perform_together(self, leader: Job) -> None:
+        """Perform a job with all that wait for it, as one effect (law S2)."""
+        try:
+            jobs = [leader, *await self._followers(leader)]
+        except (Unavailable, Overloaded) as error:
+            self._outcomes.put_off(leader.intent.id, until_us=self._clock.now_us() + int(error.retry_after_s * SECOND))
+            return
         began_us = self._clock.now_us()
         try:
             attempts = await self._performer.perform_together(jobs, began_us=began_us)
         except asyncio.CancelledError:
             self._interrupted(jobs, began_us)
             raise
-        by_id = {attempt.intent: attempt for attempt in attempts}
+        # The leader's comes last: while it is not recorded, the others can be adopted again.
+        for job, attempt in zip(reversed(jobs), reversed(attempts), strict=True):
+            self._outcomes.put(Outcome(job.intent, job.firing, attempt))
+
+    async def _followers(self, leader: Job) -> list[Job]:
+        adopted = await self._writer.run(lambda tx: intents.adopt(tx, leader.intent.id, owner=self.owner))
+        jobs: list[Job] = []
+        for start in range(0, len(adopted), _ADOPTED):
+            part = adopted[start : start + _ADOPTED]
+            found, arrivals = await asyncio.to_thread(self._database.read, intents.subjects, part)
+            jobs += [Job(intent, found[intent.firing], arrivals) for intent in part if intent.firing in found]
         for job in jobs:
-            self._outcomes.put(Outcome(job.intent, job.firing, by_id[job.intent.id]))
+            self._hold(job)
+        return jobs
 
     def _interrupted(self, jobs: Sequence[Job], began_us: Micros) -> None:
         """Keep that a stop came while an effect was under way."""

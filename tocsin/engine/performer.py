@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -25,7 +25,7 @@ from tocsin.errors import ActionFailed, Overloaded, TocsinError, Unavailable
 from tocsin.schemas.action import Action, AnyAction, Retry, SendNotification
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.expression import Expression, compile_expression
-from tocsin.schemas.firing import Firing, Verdict
+from tocsin.schemas.firing import Firing
 from tocsin.schemas.moments import SECOND, Micros, duration_us, iso, span
 from tocsin.store.intents import Attempt, AttemptOutcome, Intent, IntentState
 
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _SPECS: TypeAdapter[AnyAction] = TypeAdapter(Action)
 _KNOWN_SPECS = 2_000
+_BREATH = 100  # after so many conditions others have their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +79,6 @@ class Performer:
         except Exception:  # noqa: BLE001 - performing it will meet the same fault, and say so in its record
             return "own"
 
-    def gathers(self, job: Job) -> Hashable | None:
-        """Return what a job shares with those that are performed together with it (law S2), None if it is for itself.
-
-        After an outage, the verdicts about silence that could not be judged are given at one moment.
-        """
-        if job.firing.verdict is not Verdict.UNKNOWN or job.intent.type != "send-notification":
-            return None
-        return self.target(job), job.firing.at_us
-
     async def perform(self, job: Job, *, began_us: Micros) -> Done:
         """Attempt the effect; a failure is the attempt's outcome and is not raised."""
         call = self._call(job, attempt=job.intent.attempts + 1)
@@ -102,35 +94,38 @@ class Performer:
         return Done(self._succeeded(call, {**details, **call.noted()}, began_us=began_us), unit)
 
     async def perform_together(self, jobs: Sequence[Job], *, began_us: Micros) -> list[Attempt]:
-        """Attempt the notifications of jobs that `gathers` puts together as one; if it fails, all of them have failed.
+        """Attempt the notifications of jobs as one; return an attempt for each, in their order.
 
-        They are to be tried again at the same moment, so that they meet again.
+        The first leads: the effect is attempted under its key and tried again as it says. Those whose condition does
+        not hold are left out.
         """
-        attempts: list[Attempt] = []
-        told: list[tuple[Job, SendNotification, Call]] = []
-        for job in sorted(jobs, key=lambda job: job.intent.id):
+        ended: dict[str, Attempt] = {}
+        told: list[tuple[SendNotification, Call]] = []
+        for number, job in enumerate(jobs):
+            if number % _BREATH == 0:
+                await asyncio.sleep(0)
             call = self._call(job, attempt=job.intent.attempts + 1)
             try:
                 prepared = self._prepare(job.intent.spec)
                 assert isinstance(prepared.spec, SendNotification)
                 if skipped := self._skipped(prepared, call, began_us=began_us):
-                    attempts.append(skipped)
+                    ended[job.intent.id] = skipped
                 else:
-                    told.append((job, prepared.spec, call))
+                    told.append((prepared.spec, call))
             except Exception as error:  # noqa: BLE001 - as in `perform`
-                attempts.append(self.failed(job, error, began_us=began_us, call=call))
+                ended[job.intent.id] = self.failed(job, error, began_us=began_us, call=call)
         if not told:
-            return attempts
+            return [ended[job.intent.id] for job in jobs]
+        leader = self._call(jobs[0], attempt=jobs[0].intent.attempts + 1)
         try:
-            async with _limit(max(spec.timeout for _, spec, _ in told)):
-                details = await send_together([(spec, call) for _, spec, call in told])
+            async with _limit(max(spec.timeout for spec, _ in told)):
+                details = await send_together(told, leader)
+            attempt = self._succeeded(leader, details, began_us=began_us)
         except Exception as error:  # noqa: BLE001 - as in `perform`
-            revealed = told[0][2]
-            failed = [self.failed(job, error, began_us=began_us, call=revealed) for job, _, _ in told]
-            again_us = max(attempt.not_before_us for attempt in failed)
-            return attempts + [replace(one, not_before_us=again_us) for one in failed]
-        details = scrub(details, told[0][2].revealed)
-        return attempts + [self._succeeded(call, details, began_us=began_us) for _, _, call in told]
+            attempt = self.failed(jobs[0], error, began_us=began_us, call=leader)
+            if attempt.state is IntentState.WAITING:
+                ended.pop(leader.key, None)  # whatever became of it: it has to lead the others again
+        return [ended.get(job.intent.id) or replace(attempt, intent=job.intent.id) for job in jobs]
 
     def failed(self, job: Job, error: Exception, *, began_us: Micros, call: Call | None = None) -> Attempt:
         """Return the attempt that failed with this error: to be tried again, or a dead letter."""

@@ -10,6 +10,7 @@ from typing import Protocol
 from tocsin.engine import own_events
 from tocsin.engine.in_force import Live
 from tocsin.engine.performer import Job
+from tocsin.engine.together import leaders
 from tocsin.errors import JudgeFailed
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Decision, Firing, Outcome, Verdict
@@ -103,11 +104,12 @@ class Verdicts:
 
     def _order(self, tx: Transaction, orders: Sequence[Order], known: Mapping[int, Arrival]) -> None:
         """Store intents; those that the dispatcher has room for are its own from the start, and handed to it."""
-        wanted = sum(len(order.actions) for order in orders)
+        led = leaders(orders)
+        wanted = sum(len(order.actions) for order in orders) - len(led)
         if not wanted:
             return
         mine = wanted <= self._dispatcher.room()
-        added = intents.add(tx, orders, claimed_by=self._dispatcher.owner if mine else None)
+        added = intents.add(tx, orders, claimed_by=self._dispatcher.owner if mine else None, leaders=led)
         if not mine:
             tx.after_commit(lambda: self._call_soon(self._dispatcher.nudge))
             return

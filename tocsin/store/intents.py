@@ -7,15 +7,19 @@
 Rule 1: an intent's id is derived from (firing, position); it is the idempotency key of the effect on every attempt.
 Rule 2: a running intent belongs to its owner, until its lease is over; who is not the owner records nothing about its
 state. An interrupted attempt does not use up a retry: nobody knows what came of it, so it is made again.
+Rule 3: what has a leader is performed with it, as one effect under the leader's key (law S2). It is never claimed by
+itself: who performs the leader adopts what waits for it, and until the leader ends, they end together.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
@@ -73,7 +77,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One effect to be performed. `spec` is JSON; `attempts` counts the attempts that failed since the last redrive."""
+    """One effect to be performed. `spec` is JSON; `attempts` counts the attempts that failed since the last redrive.
+
+    `followers` is how many others are performed with it.
+    """
 
     id: str
     firing: str
@@ -83,6 +90,7 @@ class Intent:
     spec: str
     attempts: int
     created_us: Micros
+    followers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +110,12 @@ class Attempt:
 
 
 _OPEN = intents.c.ended_us.is_(None)
-_WAITING = and_(_OPEN, intents.c.state == IntentState.WAITING)
+_WAITING = and_(_OPEN, intents.c.state == IntentState.WAITING, intents.c.leader.is_(None))
 _RUNNING = and_(_OPEN, intents.c.state == IntentState.RUNNING)
 _ENDED = (IntentState.SUCCEEDED, IntentState.SKIPPED, IntentState.DEAD, IntentState.DISCARDED)
 _FIELDS = tuple(intents.c[name] for name in Intent.__dataclass_fields__)
 
+_NO_LEADERS: Mapping[str, str] = MappingProxyType({})
 _IN = 500  # the most values in one IN list
 _KNOWN = select(intents.c.id).where(intents.c.id.in_(bindparam("ids", expanding=True)))
 _NUMBER = (
@@ -135,15 +144,19 @@ def intent_id(firing: str, position: int) -> str:
 
 
 def add(
-    tx: Transaction, orders: Sequence[Order], *, claimed_by: str | None = None, lease_us: Micros = LEASE_US
-) -> list[Intent]:
+    tx: Transaction, orders: Sequence[Order], *, claimed_by: str | None = None, lease_us: Micros = LEASE_US,
+    leaders: Mapping[str, str] = _NO_LEADERS,
+) -> list[Intent]:  # fmt: skip
     """Store what the firings ask for, in the transaction that stores the firings (law F2); return what is new.
 
-    With `claimed_by` they are that owner's from the start, who must be given them after the commit.
+    `leaders` are those with which others, given by their ids, are performed. What is new and has none is returned;
+    with `claimed_by` it is that owner's from the start, who must be given it after the commit.
     """
+    followers = Counter(leaders.values())
     wanted = [
-        Intent(id=intent_id(order.firing.id, position), firing=order.firing.id, automation=order.firing.automation,
-               position=position, type=kind, spec=spec, attempts=0, created_us=tx.now_us)
+        Intent(id=(one := intent_id(order.firing.id, position)), firing=order.firing.id,
+               automation=order.firing.automation, position=position, type=kind, spec=spec, attempts=0,
+               created_us=tx.now_us, followers=followers[one])
         for order in orders
         for position, (kind, spec) in enumerate(order.actions)
     ]  # fmt: skip
@@ -152,16 +165,16 @@ def add(
         part = [intent.id for intent in wanted[start : start + _IN]]
         known.update(tx.connection.execute(_KNOWN, {"ids": part}).scalars())
     new = [intent for intent in wanted if intent.id not in known]
-    state = IntentState.WAITING if claimed_by is None else IntentState.RUNNING
-    until_us = None if claimed_by is None else tx.now_us + lease_us
+    waiting = {"state": IntentState.WAITING, "owner": None, "leased_until_us": None}
+    running = {"state": IntentState.RUNNING, "owner": claimed_by, "leased_until_us": tx.now_us + lease_us}
     rows = [
-        {**{name: getattr(intent, name) for name in Intent.__dataclass_fields__}, "state": state,
-         "not_before_us": tx.now_us, "owner": claimed_by, "leased_until_us": until_us}
+        {**{name: getattr(intent, name) for name in Intent.__dataclass_fields__}, "not_before_us": tx.now_us,
+         "leader": leaders.get(intent.id), **(waiting if claimed_by is None or intent.id in leaders else running)}
         for intent in new
     ]  # fmt: skip
     if rows:
         tx.connection.execute(intents.insert(), rows)
-    return new
+    return [intent for intent in new if intent.id not in leaders]
 
 
 def claim(tx: Transaction, *, owner: str, limit: int, lease_us: Micros = LEASE_US) -> list[Intent]:
@@ -182,6 +195,14 @@ def claim(tx: Transaction, *, owner: str, limit: int, lease_us: Micros = LEASE_U
     )
     rows = sorted(tx.connection.execute(taken), key=lambda row: (row.not_before_us, row.n))
     return [_intent(row) for row in rows]
+
+
+def adopt(tx: Transaction, leader: str, *, owner: str, lease_us: Micros = LEASE_US) -> list[Intent]:
+    """Take what waits for a leader, for who performs it; they are the owner's then like the leader itself."""
+    followers = update(intents).where(intents.c.leader == leader, _OPEN)
+    taken = followers.values(state=IntentState.RUNNING, owner=owner, leased_until_us=tx.now_us + lease_us)
+    rows = tx.connection.execute(taken.returning(*_FIELDS, intents.c.n))
+    return [_intent(row) for row in sorted(rows, key=lambda row: row.n)]
 
 
 def subjects(connection: Connection, claimed: Collection[Intent]) -> tuple[dict[str, Firing], dict[int, Arrival]]:
@@ -263,12 +284,22 @@ def reclaim(tx: Transaction, *, owner: str, alone: bool = False) -> int:
 def retry(tx: Transaction, intent: str) -> dict[str, Any]:
     """Let the intent be attempted again, now, with all of its retries; return it as `show` does.
 
+    A dead letter that was to be performed with others is performed with them again, unless those were performed.
+
     Raises:
         NotFound: there is no such intent.
         IllegalTransition: it is running, or was performed, or its condition was false.
     """
     again = {"state": IntentState.WAITING, "attempts": 0, "not_before_us": tx.now_us, "ended_us": None, "result": None}
     _move(tx, intent, again, allowed=(IntentState.WAITING, IntentState.DEAD, IntentState.DISCARDED))
+    leader = tx.connection.execute(select(intents.c.leader).where(intents.c.id == intent)).scalar()
+    head = leader or intent
+    is_head, dead = intents.c.id == head, intents.c.state == IntentState.DEAD
+    tx.connection.execute(update(intents).where(or_(is_head, intents.c.leader == head), dead).values(again))
+    if leader is not None:
+        ready = select(true()).where(is_head, intents.c.state.in_((IntentState.WAITING, IntentState.RUNNING)))
+        if tx.connection.execute(ready).scalar() is None:  # it has ended: this one is performed by itself
+            tx.connection.execute(update(intents).where(intents.c.id == intent).values(leader=None))
     return show(tx.connection, intent)
 
 
@@ -281,7 +312,19 @@ def discard(tx: Transaction, intent: str, reason: str) -> dict[str, Any]:
     """
     over = {"state": IntentState.DISCARDED, "ended_us": tx.now_us, "result": _json({"discarded": reason})}
     _move(tx, intent, over, allowed=(IntentState.WAITING, IntentState.DEAD))
+    _follow_another(tx, intent)
     return show(tx.connection, intent)
+
+
+def _follow_another(tx: Transaction, leader: str) -> None:
+    """Let the first of what waits for a leader lead the others, now that it has ended without them."""
+    waiting = select(intents.c.id).where(intents.c.leader == leader, _OPEN).order_by(intents.c.n)
+    left = tx.connection.execute(waiting).scalars().all()
+    if left:
+        mine = update(intents).where(intents.c.leader == leader, _OPEN)
+        tx.connection.execute(mine.values(leader=left[0]))
+        first = update(intents).where(intents.c.id == left[0])
+        tx.connection.execute(first.values(leader=None, followers=len(left) - 1))
 
 
 def _move(tx: Transaction, intent: str, values: dict[str, Any], *, allowed: tuple[IntentState, ...]) -> None:
@@ -349,7 +392,8 @@ def _intent(row: Row[Any]) -> Intent:
 def _document(row: Row[Any]) -> dict[str, Any]:
     waits = row.state == IntentState.WAITING
     return {"n": row.n, "id": row.id, "type": row.type, "state": row.state, "automation": row.automation,
-            "firing": row.firing, "position": row.position, "attempts": row.attempts, "created": iso(row.created_us),
+            "firing": row.firing, "leader": row.leader, "followers": row.followers,
+            "position": row.position, "attempts": row.attempts, "created": iso(row.created_us),
             "next": iso(row.not_before_us) if waits else None, "ended": iso(row.ended_us),
             "result": None if row.result is None else json.loads(row.result)}  # fmt: skip
 

@@ -187,11 +187,16 @@ intents = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("ended_us", BigInteger, nullable=True),
     Column("result", Text, nullable=True),
+    Column("leader", Text, nullable=True),
+    Column("followers", Integer, nullable=False),
     Index("intents_open", "state", "not_before_us", sqlite_where=text("ended_us IS NULL"),
           postgresql_where=text("ended_us IS NULL")),
     Index("intents_by_firing", "firing"),
+    Index("intents_by_leader", "leader", sqlite_where=text("leader IS NOT NULL"),
+          postgresql_where=text("leader IS NOT NULL")),
 )  # fmt: skip
-"""`state`: waiting, running, succeeded, skipped, dead (a dead letter, can be retried) or discarded."""
+"""`state`: waiting, running, succeeded, skipped, dead (a dead letter, can be retried) or discarded. One with a `leader`
+is performed with that one, which knows how many `followers` it has."""
 
 attempts = Table(
     "attempts",

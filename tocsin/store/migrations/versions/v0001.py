@@ -192,11 +192,20 @@ def _create_effects() -> None:
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.Column("ended_us", sa.BigInteger(), nullable=True),
         sa.Column("result", sa.Text(), nullable=True),
+        sa.Column("leader", sa.Text(), nullable=True),
+        sa.Column("followers", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("n"),
         sa.UniqueConstraint("id"),
     )
     with op.batch_alter_table("intents", schema=None) as batch_op:
         batch_op.create_index("intents_by_firing", ["firing"], unique=False)
+        batch_op.create_index(
+            "intents_by_leader",
+            ["leader"],
+            unique=False,
+            sqlite_where=sa.text("leader IS NOT NULL"),
+            postgresql_where=sa.text("leader IS NOT NULL"),
+        )
         batch_op.create_index(
             "intents_open",
             ["state", "not_before_us"],
