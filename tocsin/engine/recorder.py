@@ -88,15 +88,17 @@ class Recorder:
                 gathering.events += len(request.drafts)
                 return
             self._gathering = gathering = _Gathering([request], len(request.drafts))
-        self._send(gathering)
+        # At the end of this turn of the loop: requests that have arrived by now are read first, and share the append.
+        asyncio.get_running_loop().call_soon(self._send, gathering)
 
     def _send(self, gathering: _Gathering) -> None:
         loop = asyncio.get_running_loop()
         try:
             future = self._writer.submit(partial(self._append, gathering))
-        except TocsinError:
+        except TocsinError as error:
             gathering.closed = True
-            raise
+            _tell(gathering, error)
+            return
         future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._answer, gathering, done))
 
     def _append(self, gathering: _Gathering, tx: Transaction) -> None:
@@ -123,19 +125,16 @@ class Recorder:
         error = done.exception()
         if error is not None and not isinstance(error, TocsinError) and len(gathering.requests) > 1:
             for request in gathering.requests:  # one of them may be the culprit: each is appended by itself
-                self._send_alone(request)
+                self._send(_Gathering([request], len(request.drafts), closed=True))
             return
-        for request in gathering.requests:
-            if request.answer.done():
-                continue
-            if error is not None:
-                request.answer.set_exception(error)
-            elif request.receipt is not None:
-                request.answer.set_result(request.receipt)
+        _tell(gathering, error)
 
-    def _send_alone(self, request: _Request) -> None:
-        try:
-            self._send(_Gathering([request], len(request.drafts), closed=True))
-        except TocsinError as error:
-            if not request.answer.done():
-                request.answer.set_exception(error)
+
+def _tell(gathering: _Gathering, error: BaseException | None) -> None:
+    for request in gathering.requests:
+        if request.answer.done():
+            continue
+        if error is not None:
+            request.answer.set_exception(error)
+        elif request.receipt is not None:
+            request.answer.set_result(request.receipt)
