@@ -1,7 +1,62 @@
-"""What holds for all tests."""
+"""What holds for all tests: how properties are tested, and the databases that stores are opened on."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from tests.servers import Postgres, found, in_folder, postgres_server
+from tocsin.store.database import Database
+from tocsin.store.schema import prepare
 
 # No deadline: a slow machine must not fail a property. The blob reproduces what a property found.
 settings.register_profile("house", deadline=None, print_blob=True)
 settings.load_profile("house")
+
+
+def pytest_report_header() -> str:
+    """Say which PostgreSQL tests run against."""
+    return f"postgresql: {found()[1]}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prepared_postgres(postgres: Postgres) -> Iterator[str]:
+    """A database with our tables, which one test after the other uses."""
+    with postgres.database() as url:
+        database = Database(url)
+        prepare(database)
+        database.close()
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres, prepared_postgres: str) -> Iterator[str]:
+    """A database as new, with our tables in it."""
+    yield prepared_postgres
+    postgres.restore(prepared_postgres)
+
+
+@pytest.fixture
+def empty_postgres(postgres: Postgres) -> Iterator[str]:
+    """A database of a test's own, with nothing in it."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The database of a test: SQLite, unless it is marked `ON_POSTGRES` or `ON_BOTH`."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return in_folder(tmp_path)
+    made: str = request.getfixturevalue("postgres_url")
+    return made

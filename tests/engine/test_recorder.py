@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -19,8 +18,8 @@ from tocsin.store.writer import Transaction
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Opened]:
-    store = Opened(tmp_path)
+async def store(url: str) -> AsyncIterator[Opened]:
+    store = Opened(url)
     yield store
     await asyncio.to_thread(store.close)
 

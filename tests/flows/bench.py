@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.flows.opened import T0, Opened
+from tests.servers import in_folder
 from tocsin.errors import NotFound
 from tocsin.flows.launch import Surroundings
 from tocsin.flows.records import Pace
@@ -32,9 +33,11 @@ async def until(condition: Callable[[], Any]) -> Any:
 class Bench:
     """Flows by name, a store and a worker."""
 
-    def __init__(self, path: Path, *, environment: dict[str, str] | None = None, grace_s: float = 5.0) -> None:
+    def __init__(
+        self, path: Path, *, url: str = "", environment: dict[str, str] | None = None, grace_s: float = 5.0
+    ) -> None:
         self.path = path
-        self.store = Opened(path)
+        self.store = Opened(url or in_folder(path))
         self.flows: dict[str, Flow] = {}
         self.limits: dict[str, int] = {}
         self.secrets: dict[str, str] = {}

@@ -1,9 +1,8 @@
-"""A store in a temporary directory whose time tests turn by hand."""
+"""A store whose time tests turn by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from tocsin.schemas.event import Arrival
@@ -33,10 +32,10 @@ class Hand:
 
 
 class Opened:
-    """A database in a temporary directory, its writer and a clock."""
+    """A database, its writer and a clock."""
 
-    def __init__(self, path: Path) -> None:
-        self.database = Database(f"sqlite:///{path / 'tocsin.db'}")
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
         prepare(self.database)
         self.clock = Hand()
         self.writer = Writer(self.database, self.clock)

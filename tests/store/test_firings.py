@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +14,6 @@ from tocsin.schemas.moments import SECOND
 from tocsin.store import firings, log
 from tocsin.store.firings import Judged
 from tocsin.store.writer import Transaction
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Opened]:
-    opened = Opened(tmp_path)
-    yield opened
-    opened.close()
 
 
 def firing(number: int = 0, **more: Any) -> Firing:

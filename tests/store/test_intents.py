@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,13 +18,6 @@ from tocsin.store.writer import Transaction
 
 LOG = ("log", '{"type":"log"}')
 PAUSE = ("pause-queue", '{"type":"pause-queue","queue":"nightly"}')
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Opened]:
-    opened = Opened(tmp_path)
-    yield opened
-    opened.close()
 
 
 def firing(number: int = 0, **more: Any) -> Firing:

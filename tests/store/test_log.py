@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 from typing import Any
-
-import pytest
 
 from tests.flows.opened import T0, Opened
 from tocsin.schemas.event import Event
 from tocsin.schemas.moments import HOUR, SECOND, from_micros
 from tocsin.store import log
 from tocsin.store.log import Appended, Draft
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Opened]:
-    opened = Opened(tmp_path)
-    yield opened
-    opened.close()
 
 
 def event(event_id: str | None = None, **more: Any) -> Event:

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from tests.flows.opened import T0, Opened
 from tocsin.schemas.moments import iso
 from tocsin.store import queues
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Opened]:
-    opened = Opened(tmp_path)
-    yield opened
-    opened.close()
 
 
 def test_pausing_and_resuming_is_told_once_each(store: Opened) -> None:

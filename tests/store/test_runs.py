@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,13 +20,6 @@ from tocsin.store.writer import Transaction
 DONE = Ending(RunState.COMPLETED, "done", exit_status=0, result={"rows": 3})
 BROKEN = Ending(RunState.FAILED, "exit status 1", exit_status=1, error="Traceback ...\nValueError: boom")
 GONE = Ending(RunState.CRASHED, "the server was killed")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Opened]:
-    opened = Opened(tmp_path)
-    yield opened
-    opened.close()
 
 
 def names(store: Opened) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -18,13 +16,6 @@ from tocsin.store import log, search
 from tocsin.store.log import Draft
 from tocsin.store.page import decode_cursor, encode_cursor
 from tocsin.store.search import EventFilter
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Opened]:
-    opened = Opened(tmp_path)
-    yield opened
-    opened.close()
 
 
 def send(store: Opened, *names: str, **more: Any) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.flows.opened import Opened
@@ -12,13 +9,6 @@ from tocsin.errors import Conflict
 from tocsin.schemas.moments import Micros
 from tocsin.store import states
 from tocsin.store.states import Cursor, Saved
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Opened]:
-    opened = Opened(tmp_path)
-    yield opened
-    opened.close()
 
 
 def save(store: Opened, *wakes: Micros | None, shard: int = 0) -> None:

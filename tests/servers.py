@@ -1,0 +1,206 @@
+"""The PostgreSQL that tests run against: the one that is named, or the one on this machine, or one of our own.
+
+`TOCSIN_TEST_POSTGRES` names a server by the URL of a role that may create databases; `private` asks for one of our own.
+Without it, the server on the default port is taken when it lets `postgres` in, else a private one is started from the
+programs that are installed. Where there is none, its tests are skipped; under `CI` they fail.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import psycopg
+import pytest
+
+from tocsin.store.tables import metadata
+
+DEFAULT = "postgresql://postgres@127.0.0.1:5432/postgres"
+PATIENCE_S = 30.0
+CONNECT_S = 3
+
+ON_SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+"""For a test of what only SQLite has: its files and its messages."""
+
+ON_POSTGRES = pytest.mark.parametrize("url", ["postgres"], indirect=True)
+ON_BOTH = pytest.mark.parametrize("url", ["sqlite", "postgres"], indirect=True)
+
+
+def in_folder(path: Path) -> str:
+    """Return the URL of the SQLite database in a folder."""
+    return f"sqlite:///{path / 'tocsin.db'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A server, by the URL of its administrator."""
+
+    url: str
+
+    @contextmanager
+    def database(self, template: str | None = None) -> Iterator[str]:
+        """Make a database for a test, as a copy of a template; return its URL."""
+        name = f"tocsin_test_{uuid.uuid4().hex}"
+        self.administer(f"CREATE DATABASE {name} TEMPLATE {_name_of(template) if template else 'template0'}")
+        try:
+            yield self.url_of(name)
+        finally:
+            self.administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def restore(self, url: str) -> None:
+        """Bring a database back to where `prepare` left it, which is quicker than another one."""
+        self.kick(url)
+        tables = [table.name for table in reversed(metadata.sorted_tables) if table.name not in ("head", "shards")]
+        with closing(psycopg.connect(url, connect_timeout=CONNECT_S)) as connection, connection:
+            for name in tables:
+                connection.execute(f"DELETE FROM {name}")  # noqa: S608 - our own name
+            connection.execute("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'")
+            connection.execute("DELETE FROM shards WHERE shard > 0")
+            connection.execute("UPDATE shards SET cursor = 0, judged_us = 0, epoch = 0, owner = NULL")
+            connection.execute("UPDATE head SET seq = 0, received_us = 0")
+
+    def url_of(self, name: str) -> str:
+        """Return the URL of a database of this server."""
+        address, mark, options = self.url.partition("?")
+        return f"{address.rpartition('/')[0]}/{name}{mark}{options}"
+
+    def administer(self, *statements: str) -> None:
+        """Execute statements outside of a transaction."""
+        with closing(psycopg.connect(self.url, autocommit=True, connect_timeout=CONNECT_S)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def cut(self, url: str, *, off: bool = True) -> None:
+        """Break all connections to a database and let nobody in; `off=False` opens it again."""
+        name = _name_of(url)
+        self.administer(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {'false' if off else 'true'}")
+        if off:
+            self.kick(url)
+
+    def kick(self, url: str) -> None:
+        """Break all connections to a database."""
+        self.administer(
+            f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{_name_of(url)}'"  # noqa: S608
+        )
+
+
+def ask(url: str, query: str, *values: Any) -> list[Any]:
+    """Return the rows of a query."""
+    with closing(psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_S)) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def found() -> tuple[str | None, str]:
+    """Return the URL of a server that is there (None: there is none), and what to say about it."""
+    named = os.environ.get("TOCSIN_TEST_POSTGRES")
+    if named == "private":
+        return None, "a private one, asked for by TOCSIN_TEST_POSTGRES"
+    if named:
+        return named, "the one that TOCSIN_TEST_POSTGRES names"
+    try:
+        psycopg.connect(DEFAULT, connect_timeout=CONNECT_S).close()
+    except psycopg.Error:
+        here = "a private one, started when it is needed" if _programs() else "none: its tests are skipped"
+        return None, here
+    return DEFAULT, "the one on 127.0.0.1:5432"
+
+
+@contextmanager
+def postgres_server() -> Iterator[Postgres]:
+    """Return a server for the length of a test run."""
+    url, _ = found()
+    if url is not None:
+        yield Postgres(url)
+        return
+    programs = _programs()
+    if programs is None:
+        missing = "there is no PostgreSQL: install it (Debian: apt-get install postgresql) or set TOCSIN_TEST_POSTGRES"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    folder = tempfile.TemporaryDirectory(prefix="tocsin-postgres-", ignore_cleanup_errors=True)
+    with folder as name, _private(programs, Path(name)) as made:
+        yield made
+
+
+def _programs() -> Path | None:
+    """Return the folder of `initdb` and `postgres`, the newest one."""
+    beside = (path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists())
+    newest = sorted(beside, key=lambda path: float(path.parent.name))
+    on_path = shutil.which("initdb")
+    return newest[-1] if newest else Path(on_path).parent if on_path else None
+
+
+@contextmanager
+def _private(programs: Path, folder: Path) -> Iterator[Postgres]:
+    owner = _somebody(folder) if os.geteuid() == 0 else None  # PostgreSQL does not run as root
+    data, port = folder / "data", _free_port()
+    said = (folder / "log").open("wb")
+    run: dict[str, Any] = {"stdout": said, "stderr": said, "user": owner, "cwd": folder}
+    initdb: list[Path | str] = [
+        programs / "initdb",
+        "-D",
+        data,
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--no-sync",
+    ]
+    subprocess.run([*initdb, "--locale=C.UTF-8"], check=True, **run)
+    settings = ("fsync=off", "listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={folder}")
+    options = [word for setting in settings for word in ("-c", setting)]
+    process = subprocess.Popen([programs / "postgres", "-D", data, *options], **run)
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    try:
+        _wait_for(url, process, folder / "log")
+        yield Postgres(url)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+        said.close()
+
+
+def _somebody(folder: Path) -> str:
+    """Return a user who is not root, and give the folder to that user."""
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    name = "postgres" if "postgres" in names else "nobody"
+    shutil.chown(folder, name)
+    return name
+
+
+def _free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    pause = Event()
+    for _ in range(300):
+        try:
+            psycopg.connect(url, connect_timeout=CONNECT_S).close()
+        except psycopg.OperationalError:
+            if process.poll() is not None:
+                break
+            pause.wait(PATIENCE_S / 300)
+        else:
+            return
+    raise AssertionError(f"the private PostgreSQL does not answer:\n{log.read_text()}")
+
+
+def _name_of(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]
