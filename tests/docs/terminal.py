@@ -100,12 +100,20 @@ class Reader:
             said = f"{said}\n" if said else ""
             assert pattern(shown).fullmatch(said), f"{block}: {command}\nshown:\n{masked(shown)}\nsaid:\n{said}"
 
+    def run_python(self, code: str) -> None:
+        """Run a program against the server."""
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=self._folder, env=self._env, capture_output=True, text=True,
+            timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
     def watch(self, block: Block) -> None:
         """Look at the second terminal until it shows what the block shows; its command starts the server."""
         shown = block.text
         if shown.startswith("$ "):
             ((command, shown),) = _commands(block.text)
-            self._serve(command)
+            self.serve(command)
         wanted, pause = pattern(shown), Event()
         for _ in range(300):
             if wanted.search(self._second_terminal()):
@@ -113,7 +121,8 @@ class Reader:
             pause.wait(PATIENCE_S / 300)
         raise AssertionError(f"{block}: shown:\n{masked(shown)}\nsaid:\n{self._second_terminal()}")
 
-    def _serve(self, command: str) -> None:
+    def serve(self, command: str) -> None:
+        """Start the server, as the second terminal does."""
         with self._log.open("wb") as log:
             self._server = subprocess.Popen(
                 ["sh", "-c", f"exec {command} --port 0"], cwd=self._folder, env=self._env, stdout=log,
