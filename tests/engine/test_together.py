@@ -21,7 +21,7 @@ from tocsin.schemas.firing import Verdict
 from tocsin.schemas.moments import MINUTE
 from tocsin.store import firings, intents
 from tocsin.store.firings import Judged
-from tocsin.store.intents import Order
+from tocsin.store.intents import Attempt, AttemptOutcome, IntentState, Order
 from tocsin.store.writer import Transaction
 
 RETRY = {"attempts": 2, "delay": "2s", "max_delay": "10s"}
@@ -223,6 +223,24 @@ async def test_f4_a_process_that_dies_in_between_leaves_them_to_the_next(desk: D
     (body,) = bodies(desk.world.web)
     assert body["count"] == 3
     assert {one["outcome"] for one in desk.show(ids(orders[1])[0])["history"]} == {"interrupted", "succeeded"}
+
+
+async def test_f4_a_follower_whose_outcome_was_lost_is_performed_again(desk: Desk) -> None:
+    """A process dies after it has recorded the leader's outcome, and before that of another."""
+    orders = [order(number) for number in range(2)]
+    leader, follower = ids(*orders)
+    await store(desk, *orders, owner="gone")
+
+    def unit(tx: Transaction) -> None:
+        intents.adopt(tx, leader, owner="gone")
+        done = Attempt(leader, IntentState.SUCCEEDED, AttemptOutcome.SUCCEEDED, NOW, NOW, {})
+        intents.record(tx, [done], owner="gone")
+
+    await desk.writer.run(unit)
+    async with desk.dispatcher():
+        await desk.ended(follower)
+    assert desk.state(follower) == "succeeded"
+    assert [request.headers["Idempotency-Key"] for request in desk.world.web.requests] == [follower]
 
 
 async def test_followers_that_can_not_be_read_now_are_performed_later(

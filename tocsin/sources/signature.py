@@ -95,18 +95,16 @@ def _verify_standard(request: Request, secret: str) -> None:
     identity, timestamp, signatures = (request.headers[name] for name in names)
     if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= _TIMESTAMP_DIGITS):
         raise Unauthorized("the header webhook-timestamp is not a Unix time in whole seconds")
-    expected = _standard_signature(request, identity, int(timestamp), secret)
+    expected = _standard_signature(request, secret, identity=identity, timestamp=int(timestamp))
     # All are compared: how many there are is no secret, which of them is right may be one.
     matches = [hmac.compare_digest(given.encode(), expected.encode()) for given in signatures.split()]
     if not any(matches):
         raise _wrong("the header webhook-signature", "signature", request)
     if abs(int(timestamp) * SECOND - request.received_us) > TOLERANCE_US:
-        raise Unauthorized(
-            "the header webhook-timestamp is more than 5 minutes away: is the request old?"
-        )
+        raise Unauthorized("the header webhook-timestamp is more than 5 minutes away: is the request old?")
 
 
-def _standard_signature(request: Request, identity: str, timestamp: int, secret: str) -> str:
+def _standard_signature(request: Request, secret: str, *, identity: str, timestamp: int) -> str:
     try:
         webhook = Webhook(secret)
     except Exception:  # noqa: BLE001 - the library lets through what base64 raises, and its own error knows no base

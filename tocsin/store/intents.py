@@ -28,6 +28,7 @@ from sqlalchemy import (
     Row,
     and_,
     bindparam,
+    exists,
     func,
     or_,
     select,
@@ -136,6 +137,14 @@ _PUT_OFF = update(intents).where(_MINE).values(
     state=IntentState.WAITING, not_before_us=bindparam("after"), owner=None, leased_until_us=None,
 )  # fmt: skip
 _RENEW = update(intents).where(_MINE).values(leased_until_us=bindparam("until"))
+_LEADER = intents.alias("leader")
+_LEAD_THEMSELVES = (
+    update(intents)
+    .where(_OPEN, intents.c.state == IntentState.WAITING, intents.c.leader.is_not(None))
+    .where(exists().where(_LEADER.c.id == intents.c.leader, _LEADER.c.ended_us.is_not(None)))
+    .values(leader=None)
+)
+"""What waits for a leader that has ended, because a process died between recording the two, is performed by itself."""
 
 
 def intent_id(firing: str, position: int) -> str:
@@ -255,6 +264,7 @@ def release(tx: Transaction, *, owner: str) -> None:
     """Give back everything that the owner holds, not attempted or recorded as interrupted, at a graceful stop."""
     mine = update(intents).where(_RUNNING, intents.c.owner == owner)
     tx.connection.execute(mine.values(state=IntentState.WAITING, owner=None, leased_until_us=None))
+    tx.connection.execute(_LEAD_THEMSELVES)
 
 
 def reclaim(tx: Transaction, *, owner: str, alone: bool = False) -> int:
@@ -278,6 +288,7 @@ def reclaim(tx: Transaction, *, owner: str, alone: bool = False) -> int:
     ]  # fmt: skip
     tx.connection.execute(_ADD_ATTEMPT, interrupted)
     tx.connection.execute(_PUT_OFF, [{"of": row.id, "mine": row.owner, "after": tx.now_us} for row in rows])
+    tx.connection.execute(_LEAD_THEMSELVES)
     return len(rows)
 
 
