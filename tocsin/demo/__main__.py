@@ -38,7 +38,7 @@ def main() -> int:
             return 1
     took_s = SystemClock().monotonic_s() - started_s
     screen.print(Text(f"\nAll of it happened: {seen} checks held, in {took_s:.1f} s.", style="bold green"))
-    screen.print("The definitions are in examples/demo/definitions.yaml; next: tocsin serve, tocsin --help")
+    screen.print("The definitions are in examples/demo/definitions.yaml; next: the ten minutes of docs/tutorial.md")
     return 0
 
 
