@@ -19,6 +19,7 @@ from tests.docs.blocks import DOCS, PAGES, ROOT, Block, blocks, blocks_in
 from tocsin.cli import app
 from tocsin.review.check import check
 from tocsin.review.suite import run
+from tocsin.schemas.firing import Outcome
 from tocsin.schemas.trigger import TYPES
 from tocsin.sources.limits import Limits
 from tocsin.sources.native import NativeParser
@@ -110,6 +111,11 @@ def _anchors(page: Path) -> set[str]:
 def test_every_page_has_its_place_in_the_navigation() -> None:
     named = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
     assert named == {page.relative_to(DOCS).as_posix() for page in PAGES}
+
+
+def test_every_decision_that_explain_may_show_is_told() -> None:
+    told = set(re.findall(r"`(\w+)`", (DOCS / "review.md").read_text()))
+    assert {outcome.value for outcome in Outcome} - told == {"duplicate"}  # is not judged, so nothing is decided
 
 
 # The laws
