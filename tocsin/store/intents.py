@@ -113,6 +113,7 @@ class Attempt:
 _OPEN = intents.c.ended_us.is_(None)
 _WAITING = and_(_OPEN, intents.c.state == IntentState.WAITING, intents.c.leader.is_(None))
 _RUNNING = and_(_OPEN, intents.c.state == IntentState.RUNNING)
+_NEXT_DUE = select(func.min(intents.c.not_before_us)).where(_WAITING)
 _ENDED = (IntentState.SUCCEEDED, IntentState.SKIPPED, IntentState.DEAD, IntentState.DISCARDED)
 _FIELDS = tuple(intents.c[name] for name in Intent.__dataclass_fields__)
 
@@ -350,7 +351,7 @@ def _move(tx: Transaction, intent: str, values: dict[str, Any], *, allowed: tupl
 
 def next_due(connection: Connection) -> Micros | None:
     """Return the moment from which on the next waiting intent may be claimed, None if nothing waits."""
-    moment: Micros | None = connection.execute(select(func.min(intents.c.not_before_us)).where(_WAITING)).scalar()
+    moment: Micros | None = connection.execute(_NEXT_DUE).scalar()
     return moment
 
 

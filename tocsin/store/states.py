@@ -134,7 +134,8 @@ _DUE = (
     .order_by(states.c.wake_us)
     .limit(bindparam("most"))
 )
-_NEXT = select(func.min(states.c.wake_us)).where(states.c.shard == bindparam("shard"))
+# That it is not null says no more than min() does, but the partial index is used only if it is said.
+_NEXT = select(func.min(states.c.wake_us)).where(states.c.shard == bindparam("shard"), states.c.wake_us.is_not(None))
 _REMOVE = delete(states).where(states.c.state_key == bindparam("key"))
 _LET_SLEEP = update(states).where(states.c.state_key == bindparam("key")).values(wake_us=None)
 _MOVE = (
