@@ -122,6 +122,7 @@ class Recorder:
             start = stop
 
     def _answer(self, gathering: _Gathering, done: Future[None]) -> None:
+        gathering.closed = True  # also where the writer could not begin: what joined until now is answered here
         error = done.exception()
         if error is not None and not isinstance(error, TocsinError) and len(gathering.requests) > 1:
             for request in gathering.requests:  # one of them may be the culprit: each is appended by itself

@@ -17,11 +17,15 @@ def read_definitions(path: Path) -> Document:
     """Return the document that a file makes, or the `*.yaml` and `*.yml` files of a folder, by name.
 
     Raises:
-        InvalidDefinition: a file can not be read; or else with every problem of every file.
+        InvalidDefinition: there is no file, or one can not be read; or else with every problem of every file.
     """
+    files = definition_files(path)
+    if not files:  # as where a volume is not mounted: nobody means to remove everything by that
+        message = "there is no *.yaml or *.yml file in this folder: add one, `automations: []` is enough"
+        raise InvalidDefinition([Problem(message, file=str(path), line=1, column=1)])
     texts: dict[str, str] = {}
     problems: list[Problem] = []
-    for file in definition_files(path):
+    for file in files:
         try:
             texts[str(file)] = _read(file)
         except (OSError, ValueError) as error:

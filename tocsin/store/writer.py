@@ -84,6 +84,7 @@ class Writer:
         self._database = database
         self._clock = clock
         self._last_us, self._last_s = floor_us, clock.monotonic_s()
+        self._set_back = False
         self._waiting: deque[_Task[Any]] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -240,8 +241,13 @@ class Writer:
     def _now_us(self) -> Micros:
         wall_us, steady_s = self._clock.now_us(), self._clock.monotonic_s()
         if wall_us < self._last_us:
-            if self._last_us - wall_us > SECOND and steady_s - self._last_s > 0:
-                log.debug("the wall clock is %s behind the log", span(self._last_us - wall_us))
+            if self._last_us - wall_us > SECOND and not self._set_back:
+                self._set_back = True
+                log.warning("the clock was set back by %s: time goes on at half speed until it has caught up, and "
+                            "what is due comes late", span(self._last_us - wall_us))  # fmt: skip
             wall_us = self._last_us + int((steady_s - self._last_s) * SECOND / 2)
+        elif self._set_back:
+            self._set_back = False
+            log.info("the clock has caught up")
         self._last_us, self._last_s = wall_us, steady_s
         return wall_us
