@@ -64,3 +64,9 @@ def test_what_there_is_nothing_to_say_about_is_left_out() -> None:
 def test_what_a_dead_mans_switch_expects_is_told() -> None:
     call = World().call(automation=lambda: dict(AUTOMATION) | {"trigger": HEARTBEAT})
     assert "Expected: 3 times beat or ping within 5m of up" in usual_body(call)
+
+
+def test_a_single_name_is_said_as_it_is_written_without_a_list_around_it() -> None:
+    trigger = HEARTBEAT | {"expect": "beat", "after": "up", "threshold": 1}
+    call = World().call(automation=lambda: {"name": "late", "trigger": trigger})
+    assert "Expected: beat within 5m of up" in usual_body(call).splitlines()

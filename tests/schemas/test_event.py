@@ -31,7 +31,7 @@ def test_e4_labels_are_written_as_json_writes_them(label: Any, written: str) -> 
 @pytest.mark.parametrize(
     ("label", "says"),
     [
-        (None, "is null"), ([], "is a list"), ({}, "is a dict"), (float("nan"), "is not a finite number"),
+        (None, "is null"), ([], "is a list"), ({}, "is an object"), (float("nan"), "is not a finite number"),
         (float("inf"), "is not a finite number"), ("a\0b", "contains a NUL character"),
     ],
 )  # fmt: skip

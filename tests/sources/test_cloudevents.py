@@ -84,6 +84,7 @@ def test_extensions_become_labels_and_headers_are_percent_decoded() -> None:
         (b"[1]", "application/vnd.acme+json", [1]),
         (b"<a/>", "application/xml", "<a/>"),
         (b"\xff\x00", "application/octet-stream", {"data_base64": "/wA="}),
+        (b"\x00\x01\x02", "application/octet-stream", {"data_base64": "AAEC"}),
         (b"", "application/json", {}),
     ],
 )

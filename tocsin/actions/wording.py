@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -54,14 +54,19 @@ def _expected(trigger: Mapping[str, Any]) -> str:
         return ""
     threshold = trigger.get("threshold", 1)
     said = [f"{threshold} times"] if threshold > 1 else []
-    said.append(" or ".join(names))
+    said.append(_any_of(names))
     if "due" in trigger:
         said.append(f"by {trigger['due']} ({trigger.get('timezone', 'UTC')})")
     if "within" in trigger:
         said.append(f"within {trigger['within']}")
     if trigger.get("after"):
-        said.append(f"of {' or '.join(trigger['after'])}")
+        said.append(f"of {_any_of(trigger['after'])}")
     return " ".join(said)
+
+
+def _any_of(names: str | Sequence[str]) -> str:
+    """Return event names as a sentence has them; a single one may stand without a list around it."""
+    return names if isinstance(names, str) else " or ".join(names)
 
 
 def _moment(moment: datetime | None) -> str:

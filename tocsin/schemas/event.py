@@ -58,7 +58,7 @@ def label_text(name: str, value: object) -> str:
         raise ValueError(f"label {name!r} is not a finite number: JSON knows neither NaN nor infinity")
     if isinstance(value, bool | int | float):
         return json.dumps(value)
-    what = "null" if value is None else f"a {'list' if isinstance(value, list) else type(value).__name__}"
+    what = "null" if value is None else "a list" if isinstance(value, list) else "an object"
     raise ValueError(f"label {name!r} is {what}: a label is a string, a number or a boolean")
 
 

@@ -28,6 +28,7 @@ BATCHED = "application/cloudevents-batch+json"
 VERSION = "specversion"
 
 _PREFIX = "ce-"
+_NUL = "\0"  # no text that an event may carry, and in UTF-8 all the same
 _REQUIRED = ("id", "source", "type")
 _NOT_LABELS = frozenset({VERSION, "id", "type", "subject", "time", "datacontenttype", "data", "data_base64"})
 _ATTRIBUTES: Mapping[str, str] = {
@@ -85,9 +86,10 @@ def _data(body: bytes, media_type: str) -> Any:
     if not media_type or media_type.endswith(("/json", "+json")):
         return read_json(body)
     try:
-        return body.decode()
+        text = body.decode()
     except UnicodeDecodeError:
-        return {"data_base64": base64.b64encode(body).decode()}
+        text = _NUL
+    return {"data_base64": base64.b64encode(body).decode()} if _NUL in text else text
 
 
 def _missing(item: Any, index: int) -> list[Problem]:
