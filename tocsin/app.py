@@ -190,7 +190,7 @@ async def running(
 
 async def _ground(stack: AsyncExitStack, settings: Settings, clock: Clock) -> Ground:
     """Open the store and read what is defined."""
-    database = Database(settings.database_url())
+    database = Database(settings.database_url(), alone=True)
     stack.callback(database.close)
     await asyncio.to_thread(schema.prepare, database)
     writer = Writer(database, clock, floor_us=await asyncio.to_thread(database.read, uptime.newest_moment))

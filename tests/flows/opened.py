@@ -34,8 +34,8 @@ class Hand:
 class Opened:
     """A database, its writer and a clock."""
 
-    def __init__(self, url: str) -> None:
-        self.database = Database(url)
+    def __init__(self, url: str, *, alone: bool = False) -> None:
+        self.database = Database(url, alone=alone)
         prepare(self.database)
         self.clock = Hand()
         self.writer = Writer(self.database, self.clock)

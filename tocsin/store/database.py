@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tocsin.errors import TocsinError, Unavailable
+from tocsin.store import postgres
 
 __all__ = ["Connection", "Database", "unavailable"]
 
@@ -29,48 +31,62 @@ _PRAGMAS = (
 # own, and this bound (in pages of 4 kB) is for when it can not keep up.
 _WRITER_PRAGMAS = ("wal_autocheckpoint=20000", "cache_size=-65536")
 _READER_PRAGMAS = ("query_only=ON", "cache_size=-8192")
+_POOL: Mapping[str, Any] = MappingProxyType({"max_overflow": 8, "pool_timeout": 10})
+_USE = "use sqlite:///PATH or postgresql://USER@HOST/NAME"
 
 
 class Database:
     """A database by URL: `sqlite:///path` or `postgresql://...`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, alone: bool = False) -> None:
         """Prepare the engines; nothing is opened yet.
 
+        With `alone`, what writes to PostgreSQL is refused while another process does so that is `alone`, too. (SQLite
+        files are guarded by the lock in their home.)
+
         Raises:
-            TocsinError: the URL is not one of SQLite or PostgreSQL.
+            TocsinError: the URL is not one of SQLite or PostgreSQL, or the driver is not installed.
         """
-        parsed = make_url(url)
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise TocsinError(f"the address of the database is none: {_USE}") from None
         backend = parsed.get_backend_name()
-        if backend not in {"sqlite", "postgresql"}:
-            raise TocsinError(f"{parsed.render_as_string()!r}: use sqlite:///PATH or postgresql://USER@HOST/NAME")
-        self.url = parsed.set(drivername="postgresql+psycopg") if backend == "postgresql" else parsed
+        if backend not in {"sqlite", "postgresql", "postgres"}:
+            raise TocsinError(f"{parsed.render_as_string()!r}: {_USE}")
         self.is_sqlite = backend == "sqlite"
-        self.writing = self._engine(_WRITER_PRAGMAS, begin="BEGIN IMMEDIATE", pool_size=1)
-        self.reading = self._engine(_READER_PRAGMAS, begin="BEGIN", pool_size=4)
-
-    def _engine(self, pragmas: tuple[str, ...], *, begin: str, pool_size: int) -> Engine:
-        sqlite_arguments: dict[str, Any] = {"connect_args": {"check_same_thread": False, "timeout": 5}}
-        engine = create_engine(
-            self.url,
-            pool_size=pool_size,
-            max_overflow=8,
-            pool_timeout=10,
-            **(sqlite_arguments if self.is_sqlite else {}),
-        )
+        self.url = parsed if self.is_sqlite else parsed.set(drivername="postgresql+psycopg")
         if self.is_sqlite:
+            self.writing = self._sqlite(_WRITER_PRAGMAS, begin="BEGIN IMMEDIATE", pool_size=1)
+            self.reading = self._sqlite(_READER_PRAGMAS, begin="BEGIN", pool_size=4)
+            return
+        self.writing, self.reading = self._postgres(pool_size=1), self._postgres(pool_size=4, pool_pre_ping=True)
+        postgres.set_up_writing(self.writing, alone=alone)
+        postgres.set_up_reading(self.reading)
 
-            @event.listens_for(engine, "connect")
-            def _configure(connection: sqlite3.Connection, _record: object) -> None:
-                connection.isolation_level = None  # transactions are begun below, by name
-                for pragma in _PRAGMAS + pragmas:
-                    connection.execute(f"PRAGMA {pragma}")
+    def _sqlite(self, pragmas: tuple[str, ...], *, begin: str, pool_size: int) -> Engine:
+        arguments: dict[str, Any] = {"check_same_thread": False, "timeout": 5}
+        engine = create_engine(self.url, pool_size=pool_size, connect_args=arguments, **_POOL)
 
-            @event.listens_for(engine, "begin")
-            def _begin(connection: Connection) -> None:
-                connection.exec_driver_sql(begin)
+        @event.listens_for(engine, "connect")
+        def _configure(connection: sqlite3.Connection, _record: object) -> None:
+            connection.isolation_level = None  # transactions are begun below, by name
+            for pragma in _PRAGMAS + pragmas:
+                connection.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
 
         return engine
+
+    def _postgres(self, **pool: Any) -> Engine:
+        # What the URL says in its query wins.
+        arguments = {name: value for name, value in postgres.ADDRESS_OPTIONS.items() if name not in self.url.query}
+        try:
+            return create_engine(self.url, connect_args=arguments, **_POOL, **pool)
+        except ModuleNotFoundError as error:
+            raise TocsinError("PostgreSQL needs its driver: pip install 'tocsin[postgres]'") from error
 
     def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a query on a short connection of its own, on one snapshot of the data; call it from a thread.

@@ -11,14 +11,13 @@ from sqlalchemy.exc import DBAPIError
 
 from tocsin.errors import TocsinError
 from tocsin.store.database import Database, unavailable
+from tocsin.store.postgres import MIGRATING
 from tocsin.store.tables import head, shards
 
 log = logging.getLogger(__name__)
 
 NEWEST = "0001"
 """The revision that this program needs; a test holds it against the versions there are."""
-
-_LOCK = 0x746F6373  # the advisory lock under which PostgreSQL databases are migrated
 
 
 def version_of(connection: Connection) -> str | None:
@@ -30,29 +29,52 @@ def version_of(connection: Connection) -> str | None:
 
 
 def prepare(database: Database) -> None:
-    """Create the schema, or bring it up to this version; a database that is newer than the program is refused.
+    """Create the schema of an empty database; bring a SQLite database up to this version.
 
     Raises:
-        TocsinError: the database was written by a newer version.
+        TocsinError: the database was written by a newer version, or is a PostgreSQL database of an older one.
         Unavailable: the database can not be used.
     """
+    _bring_up(database, migrate=database.is_sqlite)
+
+
+def migrate(database: Database) -> str | None:
+    """Bring a database up to this version; return the revision that it had before (None: it was empty).
+
+    Raises:
+        TocsinError, Unavailable: as `prepare`.
+    """
+    return _bring_up(database, migrate=True)
+
+
+def _bring_up(database: Database, *, migrate: bool) -> str | None:
     try:
         with database.writing.begin() as connection:
-            _prepare(connection, is_sqlite=database.is_sqlite)
+            if not database.is_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATING})
+            before = version_of(connection)
+            if before != NEWEST:
+                _check(before, migrate=migrate)
+                _fill(connection)
+            return before
     except DBAPIError as error:
         raise unavailable(error) from error
 
 
-def _prepare(connection: Connection, *, is_sqlite: bool) -> None:
-    if not is_sqlite:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    version = version_of(connection)
-    if version == NEWEST:
+def _check(version: str | None, *, migrate: bool) -> None:
+    if version is None:
         return
-    if version is not None and version > NEWEST:
+    if version > NEWEST:
         raise TocsinError(f"the database has version {version}, this program knows {NEWEST}: install the newer tocsin")
+    if not migrate:
+        raise TocsinError(
+            f"the database has version {version}, this program needs {NEWEST}: make a backup, then run `tocsin migrate`"
+        )
+
+
+def _fill(connection: Connection) -> None:
     _upgrade(connection)
-    dialect = sqlite if is_sqlite else postgresql
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     first_row = dialect.insert(head).values(one=1, seq=0, received_us=0)
     connection.execute(first_row.on_conflict_do_nothing())
     first_shard = dialect.insert(shards).values(shard=0, cursor=0, judged_us=0, epoch=0)

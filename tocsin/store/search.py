@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, select
 
 from tocsin.schemas.moments import DAY, HOUR, Micros, iso
-from tocsin.store.log import read_arrival
+from tocsin.store.log import exactly, read_arrival
 from tocsin.store.page import Page, decode_cursor, page_of
 from tocsin.store.tables import events
 
@@ -57,10 +57,12 @@ def count(
 def _condition(connection: Connection, wanted: EventFilter) -> ColumnElement[bool]:
     is_sqlite = connection.dialect.name == "sqlite"
     parts: list[ColumnElement[bool]] = []
-    if wanted.event is not None:
-        parts.append(_named(wanted.event, is_sqlite=is_sqlite))
+    if wanted.event is not None and "*" not in wanted.event:
+        parts.append(exactly(connection, events.c.event, wanted.event))
+    elif wanted.event is not None:
+        parts.append(_matches(wanted.event, is_sqlite=is_sqlite))
     if wanted.resource is not None:
-        parts.append(events.c.resource_id == wanted.resource)
+        parts.append(exactly(connection, events.c.resource_id, wanted.resource))
     if wanted.since_us is not None:
         parts.append(events.c.received_us >= wanted.since_us)
     if wanted.until_us is not None:
@@ -70,10 +72,8 @@ def _condition(connection: Connection, wanted: EventFilter) -> ColumnElement[boo
     return and_(literal(True), *parts)
 
 
-def _named(pattern: str, *, is_sqlite: bool) -> ColumnElement[bool]:
+def _matches(pattern: str, *, is_sqlite: bool) -> ColumnElement[bool]:
     """Return the condition of law M1: `*` is one or more characters, nothing else is special."""
-    if "*" not in pattern:
-        return events.c.event == pattern
     if is_sqlite:
         escaped = "".join(f"[{char}]" if char in "?[" else char for char in pattern)
         return events.c.event.op("GLOB")(escaped.replace("*", "?*"))

@@ -8,6 +8,8 @@ Rule 4: time never goes back in here. When the wall clock does, the writer's tim
 has caught up, so that deadlines are judged late rather than never.
 Rule 5: behind the units of a group that has appended events, the `follower` is run in the same transaction. Where that
 does harm, the group is committed without it.
+Rule 6: a group whose connection breaks is run again, and a unit that gets in the way of another process, too. When the
+COMMIT itself was cut off, the database is asked what came of it.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from tocsin.clock import Clock
 from tocsin.errors import Overloaded, Unavailable
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.moments import SECOND, Micros, span
+from tocsin.store import postgres
 from tocsin.store.database import Database, unavailable
 
 T = TypeVar("T")
@@ -35,6 +38,10 @@ log = logging.getLogger(__name__)
 
 GROUP_UNITS = 256
 WAITING_UNITS = 20_000
+TRIES = 3
+"""How often a group is begun whose connection breaks, or a unit that gets in the way of another process."""
+ASK_TIMES, ASK_EVERY_S = 50, 0.2
+"""How often, and how many seconds apart, the database is asked about a commit whose answer was lost."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -88,6 +95,7 @@ class Writer:
         self._waiting: deque[_Task[Any]] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._pause = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="tocsin-writer", daemon=True)
         self._connection: Connection | None = None
         self.on_fresh: list[Callable[[list[Fresh]], None]] = []
@@ -143,14 +151,16 @@ class Writer:
             self._commit_group(group, follower=self.follower)
         self._disconnect()
 
-    def _commit_group(self, group: list[_Task[Any]], *, follower: Unit[None] | None = None) -> None:
+    def _commit_group(self, group: list[_Task[Any]], *, follower: Unit[None] | None = None, tries: int = TRIES) -> None:
         fresh: list[Fresh] = []
         tasks = list(group)
         try:
             transaction = self._connect().begin()
         except Exception as error:  # noqa: BLE001 - no unit has run: none of them is the culprit
+            self._disconnect()
             self._refuse(group, error)
             return
+        name: str | None = None
         try:
             with transaction:
                 for task in group:
@@ -158,14 +168,19 @@ class Writer:
                 if fresh and follower is not None:
                     tasks.append(_Task(follower, Future()))
                     self._run_unit(tasks[-1], transaction.connection, fresh, alone=False)
+                if transaction.is_active and not self._database.is_sqlite:
+                    name = postgres.transaction_id(transaction.connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, this thread goes on
-            self._undo(tasks)
-            if len(tasks) == 1:
-                self._refuse(group, error)
+            committed = False if name is None else self._was_committed(name, error)
+            if not committed:
+                self._undo(tasks, error)
+                if committed is None:
+                    self._refuse(
+                        group, Unavailable("the database broke off and does not say what it stored: try again")
+                    )
+                else:
+                    self._again(group, error, follower=follower if len(tasks) > len(group) else None, tries=tries - 1)
                 return
-            for task in group:  # one of them may be the culprit: each gets a transaction of its own
-                self._commit_group([task])
-            return
         self.commits += 1
         self._answer(tasks, fresh)
 
@@ -190,15 +205,43 @@ class Writer:
         if not alone:
             connection.exec_driver_sql("RELEASE unit")
 
-    def _undo(self, group: list[_Task[Any]]) -> None:
-        self._disconnect()
+    def _again(self, group: list[_Task[Any]], error: Exception, *, follower: Unit[None] | None, tries: int) -> None:
+        """Go on with a group that was undone: as it is, one by one, or not at all."""
+        lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        alone = len(group) == 1 and follower is None
+        if tries and (lost or (alone and isinstance(error, DBAPIError) and postgres.have_met(error))):
+            self._commit_group(group, follower=follower, tries=tries)
+        elif alone:
+            self._refuse(group, error)
+        else:  # one of them may be the culprit: each gets a transaction of its own
+            for task in group:
+                self._commit_group([task])
+
+    def _was_committed(self, name: str, error: Exception) -> bool | None:
+        """Return what came of a commit that has failed; None when nobody answers."""
+        if not (isinstance(error, DBAPIError) and error.connection_invalidated):
+            return False
+        for _ in range(ASK_TIMES):
+            self._disconnect()
+            try:
+                with self._connect().begin() as transaction:
+                    fate = postgres.fate(transaction.connection, name)
+            except (DBAPIError, Unavailable):
+                fate = None
+            if fate is not None:
+                return fate
+            self._pause.wait(ASK_EVERY_S)
+        return None
+
+    def _undo(self, group: list[_Task[Any]], error: Exception) -> None:
+        if self._database.is_sqlite or not isinstance(error, DBAPIError) or error.connection_invalidated:
+            self._disconnect()
         for task in group:
             if task.tx is not None:
                 self._call(task.tx.rolled_back)
             task.tx = task.result = task.error = None
 
     def _refuse(self, group: list[_Task[Any]], error: Exception) -> None:
-        self._disconnect()
         refusal = unavailable(error) if isinstance(error, DBAPIError) else error
         log.warning("%d units of work were not stored: %s", len(group), refusal)
         for task in group:

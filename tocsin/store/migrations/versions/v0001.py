@@ -6,6 +6,8 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     """Create all tables."""
@@ -23,19 +25,20 @@ def _create_log() -> None:
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("received_us", sa.BigInteger(), nullable=False),
         sa.Column("time_us", sa.BigInteger(), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("event", sa.Text(), nullable=False),
-        sa.Column("resource_id", sa.Text(), nullable=False),
+        sa.Column("source", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("event", _TEXT, nullable=False),
+        sa.Column("resource_id", _TEXT, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("chain", sa.Text(), nullable=True),
+        sa.Column("chain", _TEXT, nullable=True),
         sa.Column("decisions", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("seq"),
     )
     with op.batch_alter_table("events", schema=None) as batch_op:
-        batch_op.create_index("events_by_name", ["event", "seq"], unique=False)
         batch_op.create_index("events_by_received", ["received_us"], unique=False)
-        batch_op.create_index("events_by_resource", ["resource_id", "seq"], unique=False)
+    for name, column in (("events_by_name", "event"), ("events_by_resource", "resource_id")):
+        first = column if op.get_context().dialect.name == "sqlite" else sa.text(f"left({column}, 500)")
+        op.create_index(name, "events", [first, "seq"])
     op.create_table(
         "head",
         sa.Column("one", sa.Integer(), autoincrement=False, nullable=False),
@@ -45,8 +48,8 @@ def _create_log() -> None:
     )
     op.create_table(
         "identities",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("source", _TEXT, nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", "source"),
         sqlite_with_rowid=False,
@@ -57,7 +60,7 @@ def _create_log() -> None:
         sa.Column("cursor", sa.BigInteger(), nullable=False),
         sa.Column("judged_us", sa.BigInteger(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("owner", _TEXT, nullable=True),
         sa.Column("leased_until_us", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("shard"),
     )
@@ -75,10 +78,10 @@ def _create_definitions() -> None:
     op.create_table(
         "definitions",
         sa.Column("n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("origin", sa.Text(), nullable=False),
-        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("kind", _TEXT, nullable=False),
+        sa.Column("name", _TEXT, nullable=False),
+        sa.Column("origin", _TEXT, nullable=False),
+        sa.Column("document", _TEXT, nullable=False),
         sa.Column("shard", sa.Integer(), nullable=False),
         sa.Column("active_seq", sa.BigInteger(), nullable=False),
         sa.Column("removed_seq", sa.BigInteger(), nullable=True),
@@ -92,8 +95,8 @@ def _create_definitions() -> None:
     op.create_table(
         "pauses",
         sa.Column("n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", _TEXT, nullable=False),
+        sa.Column("name", _TEXT, nullable=False),
         sa.Column("from_seq", sa.BigInteger(), nullable=False),
         sa.Column("from_us", sa.BigInteger(), nullable=False),
         sa.Column("to_seq", sa.BigInteger(), nullable=True),
@@ -108,9 +111,9 @@ def _create_judgement() -> None:
     """What is judged."""
     op.create_table(
         "states",
-        sa.Column("state_key", sa.Text(), nullable=False),
+        sa.Column("state_key", _TEXT, nullable=False),
         sa.Column("shard", sa.Integer(), nullable=False),
-        sa.Column("automation", sa.Text(), nullable=False),
+        sa.Column("automation", _TEXT, nullable=False),
         sa.Column("wake_us", sa.BigInteger(), nullable=True),
         sa.Column("needs_seq", sa.BigInteger(), nullable=True),
         sa.Column("idle_us", sa.BigInteger(), nullable=True),
@@ -129,29 +132,29 @@ def _create_judgement() -> None:
     op.create_table(
         "firings",
         sa.Column("n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("automation", sa.Text(), nullable=False),
-        sa.Column("node", sa.Text(), nullable=False),
-        sa.Column("state_key", sa.Text(), nullable=False),
-        sa.Column("labels", sa.Text(), nullable=False),
-        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("automation", _TEXT, nullable=False),
+        sa.Column("node", _TEXT, nullable=False),
+        sa.Column("state_key", _TEXT, nullable=False),
+        sa.Column("labels", _TEXT, nullable=False),
+        sa.Column("verdict", _TEXT, nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
         sa.Column("time_us", sa.BigInteger(), nullable=False),
         sa.Column("due_us", sa.BigInteger(), nullable=True),
         sa.Column("window_from_us", sa.BigInteger(), nullable=True),
         sa.Column("window_to_us", sa.BigInteger(), nullable=True),
-        sa.Column("events", sa.Text(), nullable=False),
+        sa.Column("events", _TEXT, nullable=False),
         sa.Column("trigger_event", sa.BigInteger(), nullable=True),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("resolves", sa.Text(), nullable=False),
+        sa.Column("reason", _TEXT, nullable=False),
+        sa.Column("resolves", _TEXT, nullable=False),
         sa.Column("repeat", sa.Integer(), nullable=False),
-        sa.Column("first", sa.Text(), nullable=True),
-        sa.Column("chain", sa.Text(), nullable=False),
-        sa.Column("mode", sa.Text(), nullable=False),
-        sa.Column("severity", sa.Text(), nullable=False),
+        sa.Column("first", _TEXT, nullable=True),
+        sa.Column("chain", _TEXT, nullable=False),
+        sa.Column("mode", _TEXT, nullable=False),
+        sa.Column("severity", _TEXT, nullable=False),
         sa.Column("decided_us", sa.BigInteger(), nullable=False),
         sa.Column("open", sa.Boolean(), nullable=False),
-        sa.Column("resolved_by", sa.Text(), nullable=True),
+        sa.Column("resolved_by", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("n"),
         sa.UniqueConstraint("id"),
     )
@@ -163,10 +166,10 @@ def _create_judgement() -> None:
     op.create_table(
         "decisions",
         sa.Column("n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("automation", sa.Text(), nullable=False),
+        sa.Column("automation", _TEXT, nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=True),
-        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("document", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("n"),
     )
     with op.batch_alter_table("decisions", schema=None) as batch_op:
@@ -178,21 +181,21 @@ def _create_effects() -> None:
     op.create_table(
         "intents",
         sa.Column("n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("firing", sa.Text(), nullable=False),
-        sa.Column("automation", sa.Text(), nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("firing", _TEXT, nullable=False),
+        sa.Column("automation", _TEXT, nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
-        sa.Column("spec", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("type", _TEXT, nullable=False),
+        sa.Column("spec", _TEXT, nullable=False),
+        sa.Column("state", _TEXT, nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("not_before_us", sa.BigInteger(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("owner", _TEXT, nullable=True),
         sa.Column("leased_until_us", sa.BigInteger(), nullable=True),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.Column("ended_us", sa.BigInteger(), nullable=True),
-        sa.Column("result", sa.Text(), nullable=True),
-        sa.Column("leader", sa.Text(), nullable=True),
+        sa.Column("result", _TEXT, nullable=True),
+        sa.Column("leader", _TEXT, nullable=True),
         sa.Column("followers", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("n"),
         sa.UniqueConstraint("id"),
@@ -216,12 +219,12 @@ def _create_effects() -> None:
     op.create_table(
         "attempts",
         sa.Column("n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("intent", sa.Text(), nullable=False),
+        sa.Column("intent", _TEXT, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("started_us", sa.BigInteger(), nullable=False),
         sa.Column("ended_us", sa.BigInteger(), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("outcome", _TEXT, nullable=False),
+        sa.Column("detail", _TEXT, nullable=False),
         sa.ForeignKeyConstraint(
             ["intent"],
             ["intents.id"],
@@ -236,32 +239,32 @@ def _create_runs() -> None:
     """Queues and the runs in them."""
     op.create_table(
         "queues",
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("name", _TEXT, nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
-        sa.Column("paused_by", sa.Text(), nullable=True),
+        sa.Column("paused_by", _TEXT, nullable=True),
         sa.Column("paused_us", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "runs",
         sa.Column("n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("flow", sa.Text(), nullable=False),
-        sa.Column("queue", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("parameters", sa.Text(), nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("flow", _TEXT, nullable=False),
+        sa.Column("queue", _TEXT, nullable=False),
+        sa.Column("state", _TEXT, nullable=False),
+        sa.Column("parameters", _TEXT, nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("not_before_us", sa.BigInteger(), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
         sa.Column("started_us", sa.BigInteger(), nullable=True),
         sa.Column("ended_us", sa.BigInteger(), nullable=True),
-        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("owner", _TEXT, nullable=True),
         sa.Column("leased_until_us", sa.BigInteger(), nullable=True),
-        sa.Column("process", sa.Text(), nullable=True),
-        sa.Column("automation", sa.Text(), nullable=True),
-        sa.Column("firing", sa.Text(), nullable=True),
-        sa.Column("chain", sa.Text(), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("process", _TEXT, nullable=True),
+        sa.Column("automation", _TEXT, nullable=True),
+        sa.Column("firing", _TEXT, nullable=True),
+        sa.Column("chain", _TEXT, nullable=False),
+        sa.Column("detail", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("n"),
         sa.UniqueConstraint("id"),
     )
