@@ -15,13 +15,15 @@ from pathlib import Path
 from random import Random
 from typing import Concatenate, ParamSpec, TypeVar
 
+from tocsin import __version__
 from tocsin.actions.ports import Ports
 from tocsin.clock import Clock, SystemClock
 from tocsin.engine import standing
-from tocsin.engine.definitions import Changes, Definitions, PausePort
+from tocsin.engine.definitions import Changes, Definitions, PausePort, Texts, wanted_in
 from tocsin.engine.dispatcher import Dispatcher
 from tocsin.engine.evaluator import Evaluator
 from tocsin.engine.forgetting import forget
+from tocsin.engine.garbage import uncollected
 from tocsin.engine.http import HttpClient
 from tocsin.engine.in_force import InForce
 from tocsin.engine.ledger import Ledger
@@ -32,17 +34,17 @@ from tocsin.engine.recorder import Recorder
 from tocsin.engine.retention import Keep, Retention
 from tocsin.engine.verdicts import Verdicts
 from tocsin.engine.watcher import Watcher
-from tocsin.errors import HomeInUse
+from tocsin.errors import HomeInUse, Unavailable
 from tocsin.flows.launch import Surroundings, forget_output
 from tocsin.flows.ports import QueuePort, RunPort
 from tocsin.flows.worker import Catalog, Worker
 from tocsin.schemas.firing import Decision
 from tocsin.schemas.moments import SECOND, Micros, duration_us
 from tocsin.settings import Settings
-from tocsin.store import log, schema, uptime
+from tocsin.store import applied, log, schema, uptime
 from tocsin.store.checkpoint import Checkpointer
 from tocsin.store.database import Connection, Database
-from tocsin.store.files import read_definitions
+from tocsin.store.files import digest_of, read_texts
 from tocsin.store.writer import Writer
 
 P = ParamSpec("P")
@@ -100,9 +102,9 @@ class App:
         """Run a query of the store in a thread. Raises Unavailable."""
         return await asyncio.to_thread(lambda: self.database.read(query, *args, **kwargs))
 
-    async def automations(self) -> list[dict[str, object]]:
-        """Return all automations in brief."""
-        return await self.read(standing.automations, self.definitions)
+    async def automations(self, *, start: int = 0, limit: int | None = None) -> list[dict[str, object]]:
+        """Return automations by name, in brief, from a place among them on."""
+        return await self.read(standing.automations, self.definitions, start=start, limit=limit)
 
     async def automation(self, name: str) -> dict[str, object] | None:
         """Return one automation with what it waits for."""
@@ -132,7 +134,12 @@ class App:
             InvalidDefinition: they are wrong; what runs is not changed.
             Conflict: a name belongs to a definition that came over the API.
         """
-        return await self.definitions.apply_files(await asyncio.to_thread(read_definitions, path))
+        with uncollected():
+            texts = await asyncio.to_thread(read_texts, path)
+            digest = digest_of(texts, version=__version__)
+            if await self.read(applied.digest) == digest:
+                return Changes([], [], [], [])
+            return await self.definitions.apply_files(await asyncio.to_thread(wanted_in, texts), digest=digest)
 
     async def readiness(self) -> Readiness:
         """Say whether the server does its work, and how late it is."""
@@ -165,7 +172,7 @@ async def running(
         InvalidDefinition: the definitions are wrong.
         Unavailable: the database can not be used.
     """
-    document = None if path is None else await asyncio.to_thread(read_definitions, path)
+    wanted = None if path is None else await asyncio.to_thread(_wanted, settings, path)
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(settings.home))
         ground = await _ground(stack, settings, clock or SystemClock())
@@ -173,8 +180,8 @@ async def running(
         dispatcher = await stack.enter_async_context(await _dispatcher(stack, ground))
         evaluator = _evaluator(ground, dispatcher)
         app = App(ground, evaluator=evaluator, dispatcher=dispatcher, worker=worker)
-        if document is not None:
-            await ground.definitions.apply_files(document)
+        if wanted is not None:
+            await ground.definitions.apply_files(wanted[0], digest=wanted[1])
         await evaluator.start()
         stack.callback(evaluator.close)
         await worker.start()
@@ -186,6 +193,22 @@ async def running(
             app.watcher.start()
             stack.push_async_callback(app.watcher.close)
         yield app
+
+
+def _wanted(settings: Settings, path: Path) -> tuple[Texts, str] | None:
+    """Return what files want to be in force, with their digest; None if it is: they need not be checked once more."""
+    texts = read_texts(path)
+    digest = digest_of(texts, version=__version__)
+    if settings.home.exists():  # or else there was no server, and a wrong definition leaves nothing behind
+        database = Database(settings.database_url())
+        try:
+            if database.read(applied.digest) == digest:
+                return None
+        except Unavailable:  # whoever opens it to serve says why
+            pass
+        finally:
+            database.close()
+    return wanted_in(texts), digest
 
 
 async def _ground(stack: AsyncExitStack, settings: Settings, clock: Clock) -> Ground:
@@ -230,7 +253,7 @@ def _retention(ground: Ground, evaluator: Evaluator) -> Retention:
 
 def _catalog(definitions: Definitions) -> Catalog:
     def limits() -> dict[str, int]:
-        return {queue.name: queue.concurrency for queue in definitions.document.queues}
+        return {queue.name: queue.concurrency for queue in definitions.queues()}
 
     return Catalog(definitions.flow, limits)
 

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection, select
 
 from tocsin.app import App, running
+from tocsin.engine.definitions import wanted_of
 from tocsin.engine.recorder import Receipt
 from tocsin.schemas.document import Document, load
 from tocsin.schemas.event import Arrival, Event
@@ -86,7 +87,7 @@ class Live:
 
     async def apply(self, *automations: Mapping[str, Any], **sections: Any) -> dict[str, list[str]]:
         """Put into force what files say now; return what changed."""
-        return (await self.app.definitions.apply_files(document(*automations, **sections))).document()
+        return (await self.app.definitions.apply_files(wanted_of(document(*automations, **sections)))).document()
 
     async def send(self, *events: Event, at_s: float | None = None) -> Receipt:
         """Record events in one request, at a moment given in seconds from the start."""
@@ -110,7 +111,7 @@ class Live:
         """Run a query, also while the server is stopped."""
         if self._app is not None:
             return self._app.database.read(query, *args, **kwargs)
-        database = Database(f"sqlite:///{self.home / 'tocsin.db'}")
+        database = Database(Settings(home=self.home, **self.settings).database_url())
         try:
             return database.read(query, *args, **kwargs)
         finally:

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from tests.engine.live import Live, automation, document, event
+from tests.servers import ON_BOTH
+from tocsin.engine.definitions import wanted_of
 from tocsin.engine.own_events import DEFINITIONS_CHANGED
 from tocsin.errors import Conflict, InvalidDefinition, NotFound
 from tocsin.schemas.moments import SECOND, iso
 from tocsin.store import definitions, firings
+
+pytestmark = ON_BOTH
 
 EACH = {"expect": "a"}
 SWITCH = {"type": "absence", "expect": "a", "within": "10s"}
@@ -36,7 +40,7 @@ async def test_what_files_say_is_added_changed_and_removed(live: Live) -> None:
         "added": ["automation/three"], "changed": ["automation/one"], "restarted": [],
         "removed": ["automation/two", "channel/oncall"],
     }  # fmt: skip
-    assert [one.name for one in app.definitions.document.automations] == ["one", "three"]
+    assert sorted(app.definitions.entries("automation")) == ["one", "three"]
     assert app.definitions.channel("oncall") is None
     assert app.definitions.origin("automation", "one") == "file"
     assert app.definitions.automation("three") is not None
@@ -53,7 +57,7 @@ async def test_files_that_say_the_same_change_nothing(live: Live) -> None:
     await live.stop()
     live.turn(5)
     app = await live.start()
-    assert [one.name for one in app.definitions.document.automations] == ["one", "two"]
+    assert sorted(app.definitions.entries("automation")) == ["one", "two"]
     assert not any((await live.apply(automation(WATCH), automation(EACH, "two"))).values())
     assert len(live.told(DEFINITIONS_CHANGED)) == 1
     await live.settle(11)
@@ -68,20 +72,6 @@ async def test_what_leaves_its_file_is_not_judged_any_more(live: Live) -> None:
     await live.settle(60)
     assert [firing.automation for firing in live.firings()] == ["two", "two"]
     assert live.outcomes().count("closed") == 1
-
-
-async def test_the_tests_section_is_known_and_survives_changes_over_the_api(live: Live) -> None:
-    app = await live.start()
-    case = {
-        "name": "fires",
-        "automation": "one",
-        "start": "2026-03-02T11:00:00Z",
-        "end": "2026-03-02T12:00:00Z",
-        "firings": [],
-    }
-    await live.apply(automation(EACH), tests=[case])
-    await app.definitions.put("automation", "two", spec())
-    assert [one.name for one in app.definitions.document.tests] == ["fires"]
 
 
 async def test_a_thousand_automations_are_put_into_force_and_found_again(live: Live) -> None:
@@ -394,7 +384,7 @@ async def test_a_document_that_conflicts_changes_nothing(live: Live) -> None:
     app = await live.start()
     await app.definitions.put("automation", "sent", spec())
     with pytest.raises(Conflict):
-        await app.definitions.apply_files(document(automation(EACH, "new"), automation(EACH, "sent")))
-    assert [one.name for one in app.definitions.document.automations] == ["sent"]
+        await app.definitions.apply_files(wanted_of(document(automation(EACH, "new"), automation(EACH, "sent"))))
+    assert sorted(app.definitions.entries("automation")) == ["sent"]
     await live.restart()
-    assert [one.name for one in live.app.definitions.document.automations] == ["sent"]
+    assert sorted(live.app.definitions.entries("automation")) == ["sent"]

@@ -390,19 +390,18 @@ def test_every_field_is_described(name: str) -> None:
 
 def test_a_definition_alone_tells_fields_instead_of_lines() -> None:
     with pytest.raises(InvalidDefinition) as refused:
-        parse_definition("automation", {"name": "a", "trigger": {"expect": "x", "windin": 5}}, within=Document())
+        parse_definition("automation", {"name": "a", "trigger": {"expect": "x", "windin": 5}}, beside={})
     (problem,) = refused.value.problems
     assert (problem.field, problem.file, problem.line) == ("trigger.windin", "", 0)
     assert str(problem) == "trigger.windin: unknown key: did you mean `within`?"
 
 
 def test_a_definition_may_name_itself_and_what_its_document_declares() -> None:
-    within = parse("queues: [{name: q, concurrency: 1}]")
     data = {"name": "a", "trigger": {"expect": "x"}, "actions": [
         {"type": "pause-automation", "automation": "a"}, {"type": "pause-queue", "queue": "q"}]}  # fmt: skip
-    assert parse_definition("automation", data, within=within).name == "a"
+    assert parse_definition("automation", data, beside={"queues": {"q"}}).name == "a"
     with pytest.raises(InvalidDefinition, match="there is no queue 'q'"):
-        parse_definition("automation", data, within=Document())
+        parse_definition("automation", data, beside={})
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -15,6 +15,7 @@ from tocsin.api.stream import Bell, Wanted, follow, glob
 from tocsin.app import App
 from tocsin.errors import InvalidInput, NotFound, Problem
 from tocsin.review.explain import explain
+from tocsin.schemas.automation import Automation
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Decision
 from tocsin.store import log, search
@@ -118,8 +119,9 @@ async def _arrival(app: App, event_id: str, source: str | None) -> Arrival:
 def _explained(app: App, arrival: Arrival, decisions: list[Decision], *, name: str | None) -> list[dict[str, Any]]:
     """Explain an event to one automation, or to all; those that it touched come first, the others up to a bound."""
     touched = {decision.automation for decision in decisions}
-    known = [one for one in app.definitions.document.automations if name in (None, one.name)]
-    if name is not None and not known:
+    entries = app.definitions.entries("automation")
+    if name is not None and name not in entries:
         raise NotFound(f"there is no automation {name!r}")
-    known.sort(key=lambda one: (one.name not in touched, one.name))
-    return [explain(one, arrival, decisions) for one in known[: max(EXPLAINED_MAX, len(touched))]]
+    known = sorted(entries if name is None else [name], key=lambda one: (one not in touched, one))
+    shown = (cast("Automation", entries[one].spec) for one in known[: max(EXPLAINED_MAX, len(touched))])
+    return [explain(one, arrival, decisions) for one in shown]

@@ -145,7 +145,7 @@ class Ingest:
             raise Unavailable(f"the source {receiver.name!r} can not verify requests now") from None
 
     def _checkin(self, key: str) -> CheckinSource:
-        for source in self._definitions.document.sources:
+        for source in self._definitions.sources():
             if isinstance(source, CheckinSource) and source.address_key == key:
                 return source
         raise NotFound("there is no check-in with this key")

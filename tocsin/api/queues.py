@@ -61,7 +61,7 @@ async def _check(app: App, name: str) -> None:
 async def _known(app: App) -> dict[str, dict[str, Any]]:
     declared = {
         queue.name: {"name": queue.name, "concurrency": queue.concurrency, **_UNUSED}
-        for queue in app.definitions.document.queues
+        for queue in app.definitions.queues()
     }
     used = {
         name: {"name": name, "concurrency": None, **declared.get(name, {}), **state}

@@ -41,6 +41,7 @@ def serve(settings: Settings, path: Path | None) -> None:
         InvalidDefinition: the definitions are wrong.
     """
     configure(settings.log_level, settings.log_format)
+    gc.disable()  # until everything is loaded: what is made by then stays
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings, path))
 
@@ -62,7 +63,8 @@ async def _serve(settings: Settings, path: Path | None) -> None:
                 http.end_streams()
 
             with _on_signals(stop):
-                gc.freeze()  # what is loaded by now stays; no collection has to look at it again
+                gc.freeze()  # no collection has to look again at what is loaded
+                gc.enable()
                 listener.listen(BACKLOG)
                 print(_greeting(settings, app, url), flush=True)
                 await server.serve(sockets=[listener])
@@ -74,7 +76,7 @@ def _url(listener: socket.socket) -> str:
 
 
 def _greeting(settings: Settings, app: App, url: str) -> str:
-    count = len(app.definitions.document.automations)
+    count = len(app.definitions.entries("automation"))
     what = f"{count} automation{'' if count == 1 else 's'}"
     return f"tocsin {__version__} listens on {url} ({what}, home {settings.home})"
 

@@ -16,15 +16,14 @@ from tocsin.actions.ports import Cause, Details, Unit
 from tocsin.engine.own_events import definitions_changed
 from tocsin.errors import Conflict, NotFound
 from tocsin.schemas.automation import Automation
-from tocsin.schemas.case import Case
 from tocsin.schemas.channel import AnyChannel
-from tocsin.schemas.document import SECTIONS, Definition, Document, parse_definition, read_document
+from tocsin.schemas.document import SECTIONS, Definition, Document, load_each, parse_definition, read_document
 from tocsin.schemas.flow import Flow, Queue
 from tocsin.schemas.scheduled import schedule_of
 from tocsin.schemas.secret import secrets_in
 from tocsin.schemas.source import AnySource
 from tocsin.schemas.trigger import Trigger, fingerprint
-from tocsin.store import definitions, log
+from tocsin.store import applied, definitions, log
 from tocsin.store.database import Database
 from tocsin.store.definitions import Version
 from tocsin.store.log import Place
@@ -33,9 +32,13 @@ from tocsin.store.writer import Transaction, Writer
 Origin = Literal["file", "api"]
 Key: TypeAlias = tuple[str, str]
 """Kind and name of a definition."""
+Texts: TypeAlias = Mapping[Key, str]
+"""Definitions as they are stored."""
 
 _STORED = tuple(kind for kind in SECTIONS.values() if kind != "test")
 _SECTION_OF = {kind: section for section, kind in SECTIONS.items()}
+_SECRET, _ENABLED = '"env"', '"enabled"'
+"""What stands in a text that names a secret's variable, or says whether it is enabled: others need no second look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +61,43 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A definition in force: what it says, where it came from, and its text, by which changes are noticed.
+    """A definition in force: where it came from, and its text, by which changes are noticed.
 
+    `kept` is what it says; None for an automation: there may be very many, and they are seldom asked for.
     `secret_names` are the environment variables that hold its secrets.
     """
 
     kind: str
-    spec: Definition
+    name: str
     origin: Origin
     text: str
+    kept: Definition | None
     secret_names: frozenset[str]
 
     @classmethod
-    def of(cls, kind: str, spec: Definition, origin: Origin, text: str) -> Entry:
+    def of(cls, key: Key, origin: Origin, text: str) -> Entry:
         """Return the entry of a definition."""
-        names = frozenset(secret.env for _, secret in secrets_in(spec) if secret.env is not None)
-        return cls(kind, spec, origin, text, names)
+        kind, name = key
+        spec = parsed(kind, text) if kind != "automation" or _SECRET in text else None
+        found = () if spec is None else secrets_in(spec)
+        names = frozenset(secret.env for _, secret in found if secret.env is not None)
+        return cls(kind, name, origin, text, None if kind == "automation" else spec, names)
 
-    @classmethod
-    def read(cls, version: Version) -> Entry:
-        """Return the entry of a stored version."""
-        spec = parse_definition(version.kind, json.loads(version.document))
-        return cls.of(version.kind, spec, cast("Origin", version.origin), version.document)
+    @property
+    def spec(self) -> Definition:
+        """What the definition says."""
+        return parsed(self.kind, self.text) if self.kept is None else self.kept
 
 
 class Definitions:
     """The definitions that are in force now, in memory, and the ways to change them."""
 
     def __init__(self, writer: Writer, database: Database, *, api_secrets: Collection[str]) -> None:
-        """Begin with an empty document."""
+        """Begin with nothing."""
         self._writer = writer
         self._database = database
         self._api_secrets = frozenset(api_secrets)
         self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in _STORED}
-        self.document = Document()
 
     def source(self, name: str) -> AnySource | None:
         """Return the source with this name."""
@@ -109,10 +115,18 @@ class Definitions:
         """Return the queue with this name."""
         return cast("Queue | None", self._entry("queue", name))
 
+    def sources(self) -> list[AnySource]:
+        """Return all sources."""
+        return [cast("AnySource", entry.spec) for entry in self._entries["source"].values()]
+
+    def queues(self) -> list[Queue]:
+        """Return all queues."""
+        return [cast("Queue", entry.spec) for entry in self._entries["queue"].values()]
+
     def automation(self, name: str) -> Mapping[str, Any] | None:
         """Return an automation as it is written, as JSON data."""
-        found = self._entry("automation", name)
-        return None if found is None else found.model_dump(mode="json", exclude_unset=True)
+        found = self._entries["automation"].get(name)
+        return None if found is None else cast("Mapping[str, Any]", json.loads(found.text))
 
     def origin(self, kind: str, name: str) -> Origin | None:
         """Return where a definition came from."""
@@ -129,19 +143,21 @@ class Definitions:
 
     def load(self, tx: Transaction) -> None:
         """Read what is in force from the store; in the writer's thread, before anything else begins."""
-        self._merge([Entry.read(one) for one in definitions.in_force(tx.connection)], removed=())
+        found = definitions.in_force(tx.connection)
+        self._merge(
+            [Entry.of((one.kind, one.name), cast("Origin", one.origin), one.document) for one in found], removed=()
+        )
 
-    async def apply_files(self, document: Document) -> Changes:
-        """Put into force what files say, instead of what they said before.
+    async def apply_files(self, wanted: Texts, *, digest: str = "") -> Changes:
+        """Put into force what files say, instead of what they said before; `digest` stands for all of it.
 
         Raises:
             Conflict: a name belongs to a definition that came over the API.
         """
 
         def unit(tx: Transaction) -> Changes:
-            changes = self._replace_all(tx, "file", wanted_of(document))
-            tx.after_commit(lambda: self._take_tests(document.tests))
-            return changes
+            applied.note(tx.connection, digest)
+            return self._replace_all(tx, "file", wanted)
 
         return await self._writer.run(unit)
 
@@ -165,7 +181,8 @@ class Definitions:
         Raises:
             Conflict: a name belongs to a definition that came from a file.
         """
-        return await self._writer.run(lambda tx: self._replace_all(tx, "api", wanted_of(document), keep=keep))
+        wanted = wanted_of(document)
+        return await self._writer.run(lambda tx: self._replace_all(tx, "api", wanted, keep=keep))
 
     async def put(self, kind: str, name: str, data: Any) -> Changes:
         """Put one definition into force, given as JSON data.
@@ -176,11 +193,11 @@ class Definitions:
         """
         if isinstance(data, dict):
             data = {"name": name} | data
-        within = self.document.model_copy()
-        spec = parse_definition(kind, data, within=within, restricted=True, secrets=self._api_secrets)
+        beside = {_SECTION_OF[other]: found for other, found in self._entries.items()}
+        spec = parse_definition(kind, data, beside=beside, restricted=True, secrets=self._api_secrets)
         if spec.name != name:
             raise Conflict(f"the definition is named {spec.name!r}, the address {name!r}: make them the same")
-        return await self._writer.run(partial(self._put, spec, kind))
+        return await self._writer.run(partial(self._put, (kind, name), text_of(spec)))
 
     async def delete(self, kind: str, name: str) -> Changes:
         """Remove a definition that came over the API.
@@ -219,15 +236,23 @@ class Definitions:
     # In the writer's thread
 
     def _replace_all(
-        self, tx: Transaction, origin: Origin, wanted: Mapping[Key, Definition], *, keep: bool = False
+        self, tx: Transaction, origin: Origin, wanted: Texts, *, keep: bool = False
     ) -> Changes:
-        present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection)}
+        present: dict[Key, Version] = {}
+        same: set[Key] = set()
+        for one in definitions.in_force(tx.connection):  # one by one: most are as they were, and there may be very many
+            key = (one.kind, one.name)
+            if one.origin == origin and wanted.get(key) == one.document:
+                same.add(key)
+            elif one.origin == origin or key in wanted:
+                present[key] = one
         removed = [] if keep else leaving(present, wanted, origin)
-        return self._apply(tx, origin, wanted, removed=removed, present=present)
+        other = {key: text for key, text in wanted.items() if key not in same}
+        return self._apply(tx, origin, other, removed=removed, present=present)
 
-    def _put(self, spec: Definition, kind: str, tx: Transaction) -> Changes:
-        present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection, names=[spec.name])}
-        return self._apply(tx, "api", {(kind, spec.name): spec}, removed=[], present=present)
+    def _put(self, key: Key, text: str, tx: Transaction) -> Changes:
+        present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection, names=[key[1]])}
+        return self._apply(tx, "api", {key: text}, removed=[], present=present)
 
     def _delete(self, kind: str, name: str, tx: Transaction) -> Changes:
         present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection, names=[name])}
@@ -242,7 +267,7 @@ class Definitions:
         self,
         tx: Transaction,
         origin: Origin,
-        wanted: Mapping[Key, Definition],
+        wanted: Texts,
         *,
         removed: Collection[Key],
         present: Mapping[Key, Version],
@@ -251,27 +276,28 @@ class Definitions:
         place = log.next_place(tx)
         new: list[Version] = []
         entries: list[Entry] = []
-        for (kind, name), spec in wanted.items():
-            text, before = text_of(spec), present.get((kind, name))
+        for (kind, name), text in wanted.items():
+            before = present.get((kind, name))
             if before is not None and before.origin != origin:
                 raise Conflict(foreign(before))
             if before is not None and before.document == text:
                 continue
             (changes.added if before is None else changes.changed).append(f"{kind}/{name}")
             armed = (place.seq, place.received_us)
-            if before is not None and same_windows(kind, before.document, spec):
+            if before is not None and same_windows(kind, before.document, text):
                 armed = (before.armed_seq, before.armed_us)
             elif before is not None and kind == "automation":
                 changes.restarted.append(f"{kind}/{name}")
-            entries.append(Entry.of(kind, spec, origin, text))
+            entries.append(Entry.of((kind, name), origin, text))
             new.append(Version(kind, name, origin, text, place.seq, *armed, place.received_us))
-            if isinstance(spec, Automation):
-                _note_enabled(tx, name, was=_enabled(before), now=spec.enabled, place=place)
+            if kind == "automation":
+                was = before is None or _enabled(before.document)
+                _note_enabled(tx, name, was=was, now=_enabled(text), place=place)
         if not changes:
             return changes
         for kind, name in removed:  # or else it would begin disabled when it comes again
             if kind == "automation":
-                _note_enabled(tx, name, was=_enabled(present[kind, name]), now=True, place=place)
+                _note_enabled(tx, name, was=_enabled(present[kind, name].document), now=True, place=place)
         definitions.end(tx.connection, [*removed, *((one.kind, one.name) for one in new)], seq=place.seq)
         definitions.add(tx.connection, new)
         log.append(tx, [definitions_changed(_brief(changes))])
@@ -279,23 +305,16 @@ class Definitions:
         return changes
 
     def _merge(self, new: Sequence[Entry], *, removed: Collection[Key]) -> None:
-        """Let the document say what is in force; whole mappings are replaced, so readers see all of it or nothing."""
+        """Know what is in force; whole mappings are replaced, so readers see all of it or nothing."""
         entries = dict(self._entries)
         for kind in {entry.kind for entry in new} | {kind for kind, _ in removed}:
             known = dict(entries[kind])
-            known.update((entry.spec.name, entry) for entry in new if entry.kind == kind)
+            known.update((entry.name, entry) for entry in new if entry.kind == kind)
             for other, name in removed:
                 if other == kind:
                     known.pop(name, None)
             entries[kind] = known
         self._entries = entries
-        sections: dict[str, Any] = {
-            _SECTION_OF[kind]: [entry.spec for entry in found.values()] for kind, found in entries.items()
-        }
-        self.document = Document.model_construct(None, **sections, tests=self.document.tests)
-
-    def _take_tests(self, tests: list[Case]) -> None:
-        self.document = self.document.model_copy(update={"tests": tests})
 
     def _entry(self, kind: str, name: str) -> Definition | None:
         found = self._entries[kind].get(name)
@@ -319,9 +338,30 @@ class PausePort:
         return self._definitions.pausing(self._kind, name, paused=False)
 
 
-def wanted_of(document: Document) -> dict[Key, Definition]:
-    """Return what a document wants to be in force: all of it but its tests."""
-    return {(kind, spec.name): spec for kind in _STORED for spec in getattr(document, _SECTION_OF[kind])}
+def wanted_of(document: Document) -> dict[Key, str]:
+    """Return what a document wants to be in force, as it is stored: all of it but its tests."""
+    return {(kind, spec.name): text_of(spec) for kind in _STORED for spec in getattr(document, _SECTION_OF[kind])}
+
+
+def wanted_in(files: Mapping[str, str]) -> dict[Key, str]:
+    """Return what the texts of files want to be in force, as `wanted_of` does, without the whole document in memory.
+
+    Raises:
+        InvalidDefinition: with every problem of every file, each with its place.
+    """
+    wanted: dict[Key, str] = {}
+
+    def take(section: str, spec: Definition) -> None:
+        if SECTIONS[section] in _STORED:
+            wanted[SECTIONS[section], spec.name] = text_of(spec)
+
+    load_each(files, take)
+    return wanted
+
+
+def parsed(kind: str, text: str) -> Definition:
+    """Return the definition that a stored text is."""
+    return parse_definition(kind, json.loads(text))
 
 
 def leaving(present: Mapping[Key, Version], wanted: Collection[Key], origin: Origin) -> list[Key]:
@@ -340,11 +380,11 @@ def text_of(spec: Definition) -> str:
     return json.dumps(spec.model_dump(mode="json", exclude_unset=True), ensure_ascii=False)
 
 
-def same_windows(kind: str, before: str, spec: Definition) -> bool:
+def same_windows(kind: str, before: str, after: str) -> bool:
     """Return whether a new version keeps the windows of the one before (law S4)."""
     if kind not in ("automation", "flow"):
         return True
-    old, new = trigger_of(parse_definition(kind, json.loads(before))), trigger_of(spec)
+    old, new = trigger_of(parsed(kind, before)), trigger_of(parsed(kind, after))
     if old is None or new is None:
         return old is new
     return fingerprint(old) == fingerprint(new)
@@ -357,9 +397,9 @@ def trigger_of(spec: Definition) -> Trigger | None:
     return schedule_of(spec) if isinstance(spec, Flow) else None
 
 
-def _enabled(version: Version | None) -> bool:
-    """Return whether an automation is enabled; what is not there is not disabled either."""
-    return version is None or json.loads(version.document).get("enabled", True)
+def _enabled(text: str) -> bool:
+    """Return whether an automation is enabled."""
+    return _ENABLED not in text or bool(json.loads(text).get("enabled", True))
 
 
 def _note_enabled(tx: Transaction, name: str, *, was: bool, now: bool, place: Place) -> None:

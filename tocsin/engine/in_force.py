@@ -7,7 +7,7 @@ fires does not depend on when, or by how many processes, the log is read (laws O
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -36,11 +36,15 @@ _FEW = 500  # up to so many names are looked up by name
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """An automation in force: its version, what it says, and whether it is paused."""
+    """What is needed of an automation in force beside the judge's plan: which version it is, and its actions.
 
-    version: Version
-    spec: Automation
-    armed: Armed
+    Many automations differ in their triggers only; those share one of these.
+    """
+
+    active_seq: int
+    created_us: Micros
+    mode: str
+    severity: str
     actions: tuple[tuple[str, str], ...]
     actions_on_resolve: tuple[tuple[str, str], ...]
 
@@ -58,11 +62,9 @@ class InForce:
     def load(self, tx: Transaction, at_seq: int) -> None:
         """Take everything that is in force for the event behind a place."""
         known = self.automations.keys()
-        self.automations = self._lives(tx, at_seq)
-        self.judge = self.judge.replace(
-            armed=[live.armed for live in self.automations.values()],
-            removed=known - self.automations.keys(),
-        )
+        lives = _Lives()
+        judge = self.judge.replace(armed=map(lives.take, self._found(tx, at_seq)))
+        self.automations, self.judge = lives.lives, judge.replace(removed=known - lives.lives.keys())
 
     def switch(
         self, tx: Transaction, *, after_seq: int, to_seq: int, at_us: Micros, outages: Sequence[Outage]
@@ -81,21 +83,20 @@ class InForce:
         if not changed:
             return None
         before = {name: self.automations[name] for name in changed if name in self.automations}
-        after = self._lives(tx, to_seq, changed)
-        judge_before = self.judge
+        lives, judge_before = _Lives(), self.judge
+        judge = judge_before.replace(armed=map(lives.take, self._found(tx, to_seq, changed)))
+        after = lives.lives
         self.automations = {name: live for name, live in self.automations.items() if name not in changed} | after
-        self.judge = self.judge.replace(
-            armed=[live.armed for live in after.values()], removed=before.keys() - after.keys()
-        )
+        self.judge = judge.replace(removed=before.keys() - after.keys()) if before.keys() - after.keys() else judge
         decisions: list[Decision] = []
         for name in sorted(changed):
             old, new = before.get(name), after.get(name)
-            if old is not None and new is not None and old.armed.armed_seq == new.armed.armed_seq:
-                self._keep(tx, new, outages, anew=old.version != new.version)
+            if old is not None and new is not None and _same_start(name, judge_before, self.judge):
+                self._keep(tx, name, outages, since_us=new.created_us if old.active_seq != new.active_seq else None)
             else:
                 decisions += self._close(tx, name, judge_before, at_us=at_us) if old is not None else []
                 if new is not None:
-                    self._begin(tx, new, outages)
+                    self._begin(tx, name, outages, only=lives.only_names.get(name))
         return decisions
 
     def save(self, tx: Transaction, changed: Mapping[str, State | None], outages: Sequence[Outage]) -> Micros | None:
@@ -130,25 +131,25 @@ class InForce:
 
     def _look_us(self, key: str, state: State, *, shared: Outages, outages: Sequence[Outage]) -> Micros | None:
         """Return when to look at a state: an outage moves the moments of verdicts, and a pause gives none."""
-        live, spot = self.automations.get(automation_of(key)), self.judge.spot(key)
-        if state.wake_us is None or live is None or spot is None or live.armed.paused:
+        spot = self.judge.spot(key)
+        if state.wake_us is None or spot is None or spot.arming.paused:
             return None
-        if live.armed.outages:
-            shared = Outages((*outages, *live.armed.outages))
+        if spot.arming.outages:
+            shared = Outages((*outages, *spot.arming.outages))
         return spot.machine.moved(shared, state.wake_us)
 
-    def _keep(self, tx: Transaction, live: Live, outages: Sequence[Outage], *, anew: bool) -> None:
+    def _keep(self, tx: Transaction, name: str, outages: Sequence[Outage], *, since_us: Micros | None) -> None:
         """Carry an automation's windows over into a version of it, or into or out of a pause (law S4).
 
-        A version that is `anew` may list new subjects, who are watched from its beginning on.
+        A version that began at `since_us` may list new subjects, who are watched from then on.
         """
-        stored = states.of_automation(tx.connection, live.spec.name)
+        stored = states.of_automation(tx.connection, name)
         kept = self._decoded(stored)
         for key, state in kept.items():
             if state is not None:
                 self.judge.refresh(key, state)
-        if anew:
-            armed = self.judge.arm(live.spec.name, from_us=live.version.created_us)
+        if since_us is not None:
+            armed = self.judge.arm(name, from_us=since_us)
             kept |= {key: state for key, state in armed.items() if key not in stored}
         self.save(tx, kept, outages)
 
@@ -164,11 +165,23 @@ class InForce:
         states.remove(tx.connection, blobs)
         return judge.close(known, at_us=at_us).decisions
 
-    def _begin(self, tx: Transaction, live: Live, outages: Sequence[Outage]) -> None:
-        """Arm an automation at its T0, and prime its deadlines (law O3)."""
-        armed: dict[str, State | None] = dict(self.judge.arm(live.spec.name))
-        self.save(tx, armed, outages)
-        self._prime(tx, live, armed, outages=outages)
+    def _begin(self, tx: Transaction, name: str, outages: Sequence[Outage], *, only: str | None) -> None:
+        """Arm an automation at its T0, and prime its deadlines (law O3), whose events have the name `only` if given."""
+        kept: dict[str, State | None] = dict(self.judge.arm(name))
+        self.save(tx, kept, outages)
+        since_us, after_seq = self.judge.priming(name), 0
+        while since_us is not None:
+            part = log.since(
+                tx.connection, from_us=since_us, to_seq=self.judge.root(name).arming.armed_seq, after_seq=after_seq,
+                limit=_PRIMING_EVENTS, name=only,
+            )  # fmt: skip
+            if not part:
+                break
+            asked = self.judge.run(part, until_us=None, prime=name)
+            judgement = drive_with(asked, kept, judge=self.judge, tx=tx)
+            kept |= judgement.changed
+            self.save(tx, judgement.changed, outages)
+            after_seq = part[-1].seq
 
     def _decoded(self, blobs: Mapping[str, bytes]) -> dict[str, State | None]:
         """Return stored states; what no longer belongs to a node is to be deleted.
@@ -181,25 +194,8 @@ class InForce:
                 found[key] = self.judge.decode(key, blob)
         return found
 
-    def _prime(self, tx: Transaction, live: Live, kept: dict[str, State | None], *, outages: Sequence[Outage]) -> None:
-        """Offer the stored events of the windows that are open at T0 (law O3)."""
-        name, since_us = live.spec.name, self.judge.priming(live.spec.name)
-        after_seq, to_seq, only = 0, live.armed.armed_seq, _only_name(live.spec.trigger)
-        while since_us is not None:
-            part = log.since(
-                tx.connection, from_us=since_us, to_seq=to_seq, after_seq=after_seq, limit=_PRIMING_EVENTS, name=only
-            )
-            if not part:
-                break
-            asked = self.judge.run(part, until_us=None, prime=name)
-            judgement = drive_with(asked, kept, judge=self.judge, tx=tx)
-            kept |= judgement.changed
-            self.save(tx, judgement.changed, outages)
-            after_seq = part[-1].seq
-
-    def _lives(self, tx: Transaction, at_seq: int, names: Collection[str] | None = None) -> dict[str, Live]:
-        """Return what is judged behind a place of the log, by the name under which it is; only `names`, if given."""
-        found: dict[str, Live] = {}
+    def _found(self, tx: Transaction, at_seq: int, names: Collection[str] | None = None) -> Iterator[_Found]:
+        """Yield what is judged behind a place of the log; only what is judged under `names`, if given."""
         pauses = self._pauses(tx, at_seq)
         few = None if names is None or len(names) > _FEW else {written_name(name) for name in names}
         for kind in KINDS:
@@ -208,11 +204,10 @@ class InForce:
                 if version.shard != self._shard or (names is not None and name not in names):
                     continue
                 if (spec := _spec(version)) is not None:
-                    found[name] = self._live(version, spec, pauses.get(name, ()))
-        return found
+                    yield version, spec, self._armed(version, spec, pauses.get(name, ()))
 
-    def _live(self, version: Version, spec: Automation, pauses: Sequence[Pause]) -> Live:
-        armed = Armed(
+    def _armed(self, version: Version, spec: Automation, pauses: Sequence[Pause]) -> Armed:
+        return Armed(
             name=spec.name,
             trigger=spec.trigger,
             armed_us=version.armed_us,
@@ -224,7 +219,6 @@ class InForce:
                 if pause.to_us is not None and pause.to_us > version.armed_us
             ),
         )
-        return Live(version, spec, armed, _written(spec.actions), _written(spec.actions_on_resolve))
 
     def _pauses(self, tx: Transaction, at_seq: int) -> dict[str, list[Pause]]:
         """Return the pauses as they stand at a place of the log, by the name under which something is judged."""
@@ -236,6 +230,32 @@ class InForce:
                     pause_then = pause if over else replace(pause, to_seq=None, to_us=None)
                     found.setdefault(judged_name(kind, pause.name), []).append(pause_then)
         return found
+
+
+_Found: TypeAlias = tuple[Version, Automation, Armed]
+
+
+class _Lives:
+    """Collects what is kept of automations on their way to the judge; their specs are not."""
+
+    def __init__(self) -> None:
+        self.lives: dict[str, Live] = {}
+        self.only_names: dict[str, str | None] = {}
+        self._shared: dict[Live, Live] = {}
+
+    def take(self, found: _Found) -> Armed:
+        version, spec, armed = found
+        actions, on_resolve = _written(spec.actions), _written(spec.actions_on_resolve)
+        live = Live(version.active_seq, version.created_us, spec.mode, spec.severity, actions, on_resolve)
+        self.lives[armed.name] = self._shared.setdefault(live, live)
+        if (only := _only_name(spec.trigger)) is not None:
+            self.only_names[armed.name] = only
+        return armed
+
+
+def _same_start(name: str, before: Judge, after: Judge) -> bool:
+    """Return whether an automation still has its T0, and with it its windows (law S4)."""
+    return before.root(name).arming.armed_seq == after.root(name).arming.armed_seq
 
 
 def drive_with(asked: Asking, cache: dict[str, State | None], *, judge: Judge, tx: Transaction) -> Judgement:

@@ -81,8 +81,7 @@ class Verdicts:
         drafts: list[Draft],
     ) -> None:
         judged = [
-            Judged(one, automations[one.automation].spec.mode, automations[one.automation].spec.severity)
-            for one in kept
+            Judged(one, automations[one.automation].mode, automations[one.automation].severity) for one in kept
         ]
         known = {arrival.seq: arrival for arrival in arrivals}
         missing = {seq for one in kept for seq in one.events if seq not in known}

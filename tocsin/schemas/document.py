@@ -1,14 +1,16 @@
 """The definitions document: everything that its files say, checked as a whole.
 
-Each entry is checked by itself, then all of them together, so that one reading tells everything that is wrong.
+Each entry is checked by itself and against the names of all others, so that one reading tells everything that is
+wrong. Entries are handed over one by one: a document of 100,000 of them is never in memory as a whole unless somebody
+wants it so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
@@ -38,6 +40,8 @@ class Document(Spec):
 
 Definition = Automation | AnySource | AnyChannel | Flow | Queue | Case
 """Anything that stands in a section."""
+Take: TypeAlias = Callable[[str, Definition], None]
+"""Is given the section and the definition of each entry that is right."""
 
 SECTIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -62,17 +66,12 @@ _ADAPTERS: Mapping[str, TypeAdapter[Any]] = MappingProxyType(
 
 @dataclass(slots=True, eq=False)
 class _File:
-    """One file: its data, the entries that are right by themselves, and what is wrong with the others.
-
-    `broken` are the data of automations that are wrong, whose actions are looked at nevertheless.
-    """
+    """One file: its data, and what is wrong with it."""
 
     name: str
     text: str
     data: dict[str, Any]
-    entries: list[tuple[str, int, Definition]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    broken: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
 
     def names(self) -> Iterator[tuple[str, int, str]]:
         """Return section, position and name of all entries, also of those that are wrong."""
@@ -95,6 +94,17 @@ def load(texts: Mapping[str, str]) -> Document:
     Raises:
         InvalidDefinition: with every problem of every file, each with its place.
     """
+    together = _Together()
+    load_each(texts, together.take)
+    return together.document()
+
+
+def load_each(texts: Mapping[str, str], take: Take) -> None:
+    """Hand over the entries of files one by one, to be forgotten if anything turns out to be wrong.
+
+    Raises:
+        InvalidDefinition: as `load`, in the end.
+    """
     files: list[_File] = []
     problems: list[Problem] = []
     for name, text in texts.items():
@@ -105,11 +115,10 @@ def load(texts: Mapping[str, str]) -> Document:
     declared = _declared(files)
     linker = Linker(None if problems else declared)
     for file in files:
-        _link(file, linker)
+        _check(file, linker, take)
         problems += problems_of(file.findings, file.data, file=file.name, text=file.text)
     if problems:
         raise InvalidDefinition(problems)
-    return _together(files)
 
 
 def read_document(
@@ -122,24 +131,27 @@ def read_document(
     Raises:
         InvalidDefinition: with every problem, each with its field.
     """
-    file = _checked("", "", data)
+    file = _shaped("", "", data)
     linker = Linker({section: names | set(beside[section]) for section, names in _declared([file]).items()})
-    _link(file, linker)
-    if restricted:
-        for section, position, spec in file.entries:
-            file.findings += _inside(forbidden(spec, secrets=secrets), section, position)
+    together = _Together()
+    _check(file, linker, together.take, secrets=secrets if restricted else None)
     if file.findings:
         raise InvalidDefinition(problems_of(file.findings, data))
-    return _together([file])
+    return together.document()
 
 
 def parse_definition(
-    kind: str, data: Any, *, within: Document | None = None, restricted: bool = False, secrets: Collection[str] = ()
+    kind: str,
+    data: Any,
+    *,
+    beside: Mapping[str, Collection[str]] | None = None,
+    restricted: bool = False,
+    secrets: Collection[str] = (),
 ) -> Definition:
     """Return one definition of a kind (`automation`, `source`, ...), given as JSON data.
 
-    `within` is the document that it will be part of: what it names must be there. `restricted` definitions came over
-    the API: they start no programs, read no files, and use only the environment `secrets` given.
+    `beside` has the names, by section, of what it will stand beside: what it names must be there. `restricted`
+    definitions came over the API: they start no programs, read no files, and use only the environment `secrets` given.
 
     Raises:
         InvalidDefinition: with every problem, each with its field.
@@ -150,10 +162,9 @@ def parse_definition(
     except ValidationError as error:
         raise InvalidDefinition(problems_of(findings_of(error, _TYPES[section], data), data)) from None
     findings: list[Finding] = []
-    if within is not None:
-        names = {name: {entry.name for entry in getattr(within, name)} for name in SECTIONS}
-        names[section].add(spec.name)
-        findings += Linker(names).findings(spec)
+    if beside is not None:
+        own = {section: _Also(spec.name, beside.get(section, {}))}
+        findings += Linker({name: beside.get(name, {}) for name in SECTIONS} | own).findings(spec)
     if restricted:
         findings += forbidden(spec, secrets=secrets)
     if findings:
@@ -169,11 +180,11 @@ def document_schema() -> dict[str, Any]:
 
 def _read(name: str, text: str) -> _File:
     data = read_yaml(text, file=name)
-    return _checked(name, text, {} if data is None else data)
+    return _shaped(name, text, {} if data is None else data)
 
 
-def _checked(name: str, text: str, data: Any) -> _File:
-    """Return a file of which each entry was checked by itself."""
+def _shaped(name: str, text: str, data: Any) -> _File:
+    """Return a file whose sections are looked at, not yet what is in them."""
     if not isinstance(data, dict):
         wrong = Finding((), f"a definitions file is a mapping of sections: {', '.join(SECTIONS)}")
         raise InvalidDefinition(problems_of([wrong], data, file=name, text=text))
@@ -181,39 +192,59 @@ def _checked(name: str, text: str, data: Any) -> _File:
     for section, items in data.items():
         if section not in SECTIONS:
             file.findings.append(Finding((section,), f"unknown key: {nearest(section, SECTIONS)}", at_key=True))
-        elif isinstance(items, list):
-            for position in range(len(items)):
-                _check(file, section, position)
-        elif items is not None:
+        elif items is not None and not isinstance(items, list):
             file.findings.append(Finding((section,), "has to be a list: begin each entry with `-`"))
     return file
 
 
-def _check(file: _File, section: str, position: int) -> None:
-    data = file.data[section][position]
-    try:
-        file.entries.append((section, position, _ADAPTERS[section].validate_python(data)))
-    except ValidationError as error:
-        wrong = findings_of(error, _TYPES[section], data)
-        file.findings += _inside(wrong, section, position)
-        if section == "automations" and isinstance(data, dict):
-            file.broken.append((position, data))
+def _check(file: _File, linker: Linker, take: Take, *, secrets: Collection[str] | None = None) -> None:
+    """Check each entry by itself, then against what there is beside it; `secrets` if they came over the API."""
+    for section, items in file.data.items():
+        if section not in SECTIONS or not isinstance(items, list):
+            continue
+        for position, data in enumerate(items):
+            try:
+                spec = _ADAPTERS[section].validate_python(data)
+            except ValidationError as error:
+                file.findings += _inside(findings_of(error, _TYPES[section], data), section, position)
+                if section == "automations" and isinstance(data, dict):
+                    file.findings += _inside(linker.actions(data), section, position)
+                continue
+            file.findings += _inside(linker.findings(spec), section, position)
+            if secrets is not None:
+                file.findings += _inside(forbidden(spec, secrets=secrets), section, position)
+            take(section, spec)
 
 
-def _link(file: _File, linker: Linker) -> None:
-    """Check the entries of a file against what there is beside them."""
-    for section, position, spec in file.entries:
-        file.findings += _inside(linker.findings(spec), section, position)
-    for position, data in file.broken:
-        file.findings += _inside(linker.actions(data), "automations", position)
+class _Also(Collection[str]):
+    """The names of a section and one more, without a copy of them."""
+
+    def __init__(self, name: str, names: Collection[str]) -> None:
+        self._name = name
+        self._names = names
+
+    def __contains__(self, name: object) -> bool:
+        return name == self._name or name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        yield self._name
+        yield from self._names
+
+    def __len__(self) -> int:
+        return 1 + len(self._names)
 
 
-def _together(files: Iterable[_File]) -> Document:
-    sections: dict[str, Any] = {section: [] for section in SECTIONS}
-    for file in files:
-        for section, _, spec in file.entries:
-            sections[section].append(spec)
-    return Document.model_construct(**sections)
+class _Together:
+    """A document in the making."""
+
+    def __init__(self) -> None:
+        self._sections: dict[str, Any] = {section: [] for section in SECTIONS}
+
+    def take(self, section: str, spec: Definition) -> None:
+        self._sections[section].append(spec)
+
+    def document(self) -> Document:
+        return Document.model_construct(**self._sections)
 
 
 def _inside(findings: Iterable[Finding], section: str, position: int) -> Iterator[Finding]:

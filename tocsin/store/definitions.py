@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, insert, or_, select, update
 
 from tocsin.schemas.moments import Micros
 from tocsin.store.tables import definitions, pauses
+
+_ROWS = 1_000  # of a kind, so many are in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,10 @@ class Pause:
 
 def in_force(
     connection: Connection, *, at_seq: int | None = None, kind: str | None = None, names: Collection[str] | None = None
-) -> list[Version]:
-    """Return what is in force for the event behind a place of the log; by default what was said last."""
-    query: Select[tuple[object, ...]] = select(definitions).order_by(definitions.c.kind, definitions.c.name)
+) -> Iterator[Version]:
+    """Yield what is in force for the event behind a place of the log; by default what was said last."""
+    columns = [definitions.c[field] for field in Version.__dataclass_fields__]
+    query: Select[tuple[Any, ...]] = select(*columns).order_by(definitions.c.kind, definitions.c.name)
     if at_seq is None:
         query = query.where(definitions.c.removed_seq.is_(None))
     else:
@@ -51,8 +55,8 @@ def in_force(
         query = query.where(definitions.c.kind == kind)
     if names is not None:
         query = query.where(definitions.c.name.in_(names))
-    fields = Version.__dataclass_fields__
-    return [Version(**{field: row[field] for field in fields}) for row in connection.execute(query).mappings()]
+    for row in connection.execute(query.execution_options(yield_per=_ROWS)):
+        yield Version(*row)
 
 
 def changed_names(connection: Connection, kind: str, *, after_seq: int, to_seq: int) -> set[str]:

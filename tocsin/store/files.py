@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from tocsin.errors import InvalidDefinition, Problem
@@ -19,6 +21,15 @@ def read_definitions(path: Path) -> Document:
     Raises:
         InvalidDefinition: there is no file, or one can not be read; or else with every problem of every file.
     """
+    return load(read_texts(path))
+
+
+def read_texts(path: Path) -> dict[str, str]:
+    """Return the text of each definitions file by its name.
+
+    Raises:
+        InvalidDefinition: there is none, or some can not be read.
+    """
     files = definition_files(path)
     if not files:  # as where a volume is not mounted: nobody means to remove everything by that
         message = "there is no *.yaml or *.yml file in this folder: add one, `automations: []` is enough"
@@ -33,7 +44,17 @@ def read_definitions(path: Path) -> Document:
             problems.append(Problem(f"the file can not be read: {message}", file=str(file), line=1, column=1))
     if problems:
         raise InvalidDefinition(problems)
-    return load(texts)
+    return texts
+
+
+def digest_of(texts: Mapping[str, str], *, version: str) -> str:
+    """Return what stands for the texts of files as one version of tocsin reads them."""
+    whole = hashlib.sha256(version.encode())
+    for name, text in texts.items():
+        for part in (name, text):
+            whole.update(b"%d\n" % len(part))
+            whole.update(part.encode())
+    return whole.hexdigest()
 
 
 def definition_files(path: Path) -> list[Path]:

@@ -118,6 +118,14 @@ definitions = Table(
 """A row is one version of one definition: in force for the events with active_seq < seq <= removed_seq.
 `armed_seq` and `armed_us` are T0 of its trigger (law O3), which versions with the same trigger share (law S4)."""
 
+applied = Table(
+    "applied",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("digest", _Text, nullable=False),
+)
+"""At most one row: the digest of the definitions files whose definitions are in force."""
+
 pauses = Table(
     "pauses",
     metadata,

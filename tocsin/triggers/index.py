@@ -13,7 +13,7 @@ Publish/Subscribe Systems" (SIGMOD 2001); immutable snapshots swapped whole as i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from tocsin.schemas.event import Arrival
@@ -69,9 +69,14 @@ class Index:
             found = [*found, *more] if found else more
         return _judged(found, arrival, failed) if found else []
 
-    def replace(self, added: Mapping[LeafId, LeafTrigger] | None = None, removed: Collection[LeafId] = ()) -> Index:
+    def replace(
+        self,
+        added: Mapping[LeafId, LeafTrigger] | Iterable[tuple[LeafId, LeafTrigger]] = (),
+        removed: Collection[LeafId] = (),
+    ) -> Index:
         """Return an index without `removed` and with `added`; an added leaf takes the place of one of the same id."""
-        return Index(Change(self._tables).apply(added or {}, removed))
+        pairs = added.items() if isinstance(added, Mapping) else added
+        return Index(Change(self._tables).apply(pairs, removed))
 
 
 def _judged(candidates: list[Leaf], arrival: Arrival, failed: list[LeafId] | None) -> list[Match]:

@@ -12,7 +12,7 @@ Rule 2: one broken automation breaks itself only. Whatever it raises becomes `Ju
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from tocsin.errors import JudgeFailed
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Decision, Firing
 from tocsin.schemas.moments import MINUTE, Micros
+from tocsin.schemas.trigger import LeafTrigger
 from tocsin.triggers.deadline import PRIMED, Deadline
 from tocsin.triggers.heartbeat import Heartbeat
 from tocsin.triggers.index import Index
@@ -62,17 +63,23 @@ class Judge:
         return judge
 
     def _take(self, armed: Iterable[Armed], removed: Iterable[str]) -> None:
-        armed = list(armed)
-        gone = [leaf for name in {*removed, *(one.name for one in armed)} for leaf in self._drop(name)]
-        triggers = {}
+        gone = {leaf for name in removed for leaf in self._drop(name)}
+        self._index = self._index.replace(self._compiled(armed, gone))
+        if gone:
+            self._index = self._index.replace(removed=gone)
+
+    def _compiled(self, armed: Iterable[Armed], gone: set[str]) -> Iterator[tuple[str, LeafTrigger]]:
+        """Compile automations one by one, there may be very many; yield their leaves, and note in `gone` the others."""
         for one in armed:
+            gone.update(self._drop(one.name))
             plan, leaves = compile_trigger(one, lateness_us=self._lateness_us)
             self._plans[one.name] = plan
             for spot in plan.spots:
                 if spot.id in leaves:
                     leaf = _leaf(one.name, spot)
-                    self._leaves[leaf], triggers[leaf] = spot, leaves[spot.id]
-        self._index = self._index.replace(triggers, [leaf for leaf in gone if leaf not in triggers])
+                    self._leaves[leaf] = spot
+                    gone.discard(leaf)
+                    yield leaf, leaves[spot.id]
 
     def _drop(self, name: str) -> list[str]:
         plan = self._plans.pop(name, None)

@@ -10,7 +10,7 @@ Rule 2: what is published never changes. `Change` copies what is on the way to a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol, Self, TypeAlias, TypeVar
 
 from tocsin.schemas.trigger import LeafTrigger
@@ -132,18 +132,23 @@ class Change:
         self._tables = tables.copy()
         self._owned: dict[int, object] = {}
 
-    def apply(self, added: Mapping[LeafId, LeafTrigger], removed: Collection[LeafId]) -> Tables:
+    def apply(self, added: Iterable[tuple[LeafId, LeafTrigger]], removed: Collection[LeafId]) -> Tables:
         """Take out, then put in, and return the result."""
         leaves = self._tables.leaves = self._own(self._tables.leaves)
-        for leaf_id in {*removed, *added} & leaves.keys():
-            leaf = leaves.pop(leaf_id)
-            for name in leaf.names:
-                self._take(name, leaf)
-        for leaf_id, trigger in added.items():
+        for leaf_id in removed:
+            self._drop(leaf_id)
+        for leaf_id, trigger in added:
+            self._drop(leaf_id)
             leaf = leaves[leaf_id] = Leaf(leaf_id, trigger)
             for name in leaf.names:
                 self._put(name, leaf)
         return self._tables
+
+    def _drop(self, leaf_id: LeafId) -> None:
+        leaf = self._tables.leaves.pop(leaf_id, None)
+        if leaf is not None:
+            for name in leaf.names:
+                self._take(name, leaf)
 
     def _own(self, part: _Part) -> _Part:
         if id(part) not in self._owned:

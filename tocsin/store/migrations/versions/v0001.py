@@ -93,6 +93,12 @@ def _create_definitions() -> None:
     with op.batch_alter_table("definitions", schema=None) as batch_op:
         batch_op.create_index("definitions_by_name", ["kind", "name", "active_seq"], unique=True)
     op.create_table(
+        "applied",
+        sa.Column("one", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("digest", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("one"),
+    )
+    op.create_table(
         "pauses",
         sa.Column("n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("kind", _TEXT, nullable=False),
