@@ -178,6 +178,14 @@ async def test_firings_are_listed_and_shown(client: httpx.AsyncClient, app: App)
     assert (await client.get("/api/firings/none")).status_code == 404
 
 
+async def test_the_list_of_automations_says_when_each_fired_last(client: httpx.AsyncClient, app: App) -> None:
+    await fire(client, app, "log.me")
+    items = (await client.get("/api/automations")).json()["items"]
+    (last,) = (item["last_firing"] for item in items if item["definition"]["name"] == "logs")
+    assert [last] == (await client.get("/api/firings?automation=logs")).json()["items"]
+    assert {item["last_firing"] for item in items if item["definition"]["name"] != "logs"} == {None}
+
+
 async def test_a_dead_action_is_shown_with_its_attempts_and_retried(client: httpx.AsyncClient, app: App) -> None:
     await fire(client, app, "call.me")
     (item,) = (await client.get("/api/actions?state=dead&automation=calls")).json()["items"]

@@ -32,9 +32,9 @@ class Key(BaseModel):
 async def list_automations(app: Running, *, limit: Limit = 50, cursor: Cursor = None) -> Json:
     """Return automations by name, in brief."""
     start = decode_cursor(cursor) if cursor is not None else 0
-    known = await app.automations()
-    following = encode_cursor(start + limit) if start + limit < len(known) else None
-    return paged(Page(known[start : start + limit], following))
+    known = await app.automations(start=start, limit=limit + 1)
+    following = encode_cursor(start + limit) if len(known) > limit else None
+    return paged(Page(known[:limit], following))
 
 
 @router.get("/{name}")

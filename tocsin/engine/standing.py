@@ -18,17 +18,22 @@ KEYS_MAX = 100
 """The most keys that are shown of one automation."""
 
 
-def automations(connection: Connection, known: Definitions) -> list[dict[str, Any]]:
-    """Return every automation in brief: definition, origin, whether it is paused or disabled."""
+def automations(
+    connection: Connection, known: Definitions, *, start: int = 0, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return automations by name, in brief: definition, origin, whether paused or disabled, and the last firing."""
     paused = definitions.open_pauses(connection, "automation")
+    entries = known.entries("automation")
+    end = None if limit is None else start + limit
     return [
         {
             "definition": json.loads(entry.text),
             "origin": entry.origin,
             "state": _state(entry.text, paused=name in paused),
             "paused": name in paused,
+            "last_firing": firings.newest_of(connection, name),
         }
-        for name, entry in sorted(known.entries("automation").items())
+        for name, entry in ((name, entries[name]) for name in sorted(entries)[start:end])
     ]
 
 
