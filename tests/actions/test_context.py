@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.actions.doubles import AUTOMATION, NOW, World, firing, placed
+from tests.actions.doubles import AUTOMATION, NOW, SECRETS, World, firing, placed
 from tocsin.actions import context
 from tocsin.actions.call import scrub
 from tocsin.schemas.moments import SECOND
@@ -71,3 +71,21 @@ def test_a_secret_is_scrubbed_without_its_prefix_too() -> None:
     call = World().call()
     call.reveal(SecretReference(env="TOKEN", prefix="Bearer "))
     assert call.excerpt("got t0p-secret-token") == "got •••"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("https://chat.example/hooks/s3cret-path-7", "no /hooks/s3cret-path-7 here"),
+        ("https://chat.example/hooks/s3cret-path-7?key=another-secret", "/hooks/s3cret-path-7 is gone"),
+        ("https://chat.example/hooks/s3cret-path-7?key=another-secret", "unknown key another-secret"),
+        ("slack://token-a-long-one/s3cret-path-7/", "bad token-a-long-one"),
+    ],
+)
+def test_a_part_of_a_secret_address_is_as_secret(address: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SECRETS, "CHAT_URL", address)
+    call = World().call()
+    call.reveal(SecretReference(env="CHAT_URL"))
+    shown = call.excerpt(f"{said}, says chat.example")
+    assert not any(part in shown for part in ("s3cret-path", "another-secret", "token-a-long-one"))
+    assert shown.endswith(", says chat.example"), "the host is needed to mend it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
@@ -16,6 +17,9 @@ from tocsin.schemas.firing import Firing
 from tocsin.schemas.moments import Micros
 from tocsin.schemas.secret import SecretReference
 from tocsin.schemas.template import Template
+
+_SEPARATORS = re.compile(r"[/?&=:@#]")
+_PART_CHARS = 12  # shorter parts of an address are ordinary words
 
 EXCERPT_CHARS = 500
 """How much of an answer is kept in the record of an attempt."""
@@ -100,12 +104,28 @@ class Call:
         if isinstance(value, str):
             return self.text(value)
         secret = self.ports.secrets.resolve(value)
-        self.revealed |= {secret, secret.removeprefix(value.prefix)}
+        bare = secret.removeprefix(value.prefix)
+        self.revealed |= {secret, bare, *_parts(bare)}
         return secret
 
     def excerpt(self, text: str) -> str:
         """Return how a text begins, without the secrets that were looked up for this call."""
         return str(scrub(text, self.revealed))[:EXCERPT_CHARS]
+
+
+def _parts(secret: str) -> set[str]:
+    """Return what is secret by itself of a secret that is an address: who is called may repeat a part of it only."""
+    scheme, mark, rest = secret.partition("://")
+    if not mark:
+        return set()
+    if scheme.lower() in ("http", "https"):  # here the host is no secret, elsewhere it may be a token
+        login, at, _ = rest.partition("/")[0].rpartition("@")
+        path = "".join(rest.partition("/")[1:])
+        rest = f"{login}{at}{path}"
+        whole = {path, path.partition("?")[0]}
+    else:
+        whole = {rest}
+    return {part for part in {*whole, *_SEPARATORS.split(rest)} if len(part) >= _PART_CHARS}
 
 
 @lru_cache(2_000)
