@@ -64,6 +64,7 @@ def account_for(ordeal: Ordeal) -> Account:
 
 def _server(account: Account, ordeal: Ordeal, records: Records) -> None:
     account.claim("restless", [] if ordeal.rested else ["what was to be judged and done did not come to an end"])
+    account.claim("unanswered", ordeal.unanswered)
     account.claim("exit", [ordeal.exit_status] if ordeal.exit_status else [])
     account.claim("sqlite", [] if records.integrity == "ok" else [records.integrity])
     lines = ordeal.home.log.read_text().splitlines()

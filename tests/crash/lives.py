@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LOAD_S = 60.0
+PATIENCE_S = 60.0
+"""How long anything may take that is not chosen to last."""
+
 STOP_S = 20.0
 FATE_S = 2.5
 """How long a chosen fault may take to happen; then the process is killed all the same."""
@@ -55,6 +57,10 @@ class Doom:
     cheat: str = "-"
 
 
+class Stuck(Exception):
+    """A server neither gets on nor ends."""
+
+
 class Lives:
     """The process that servers are forked from, and the one server that lives now, if one does."""
 
@@ -72,15 +78,14 @@ class Lives:
 
     async def begin(self, doom: Doom) -> None:
         """Let the next server begin."""
-        async with asyncio.timeout(LOAD_S):
-            await self._loaded.wait()
+        await self._come(self._loaded)
         assert self._nursery.stdin is not None
         self._url = ""
         self._begun.clear()
         self._ended.clear()
         self._listening.clear()
         self._nursery.stdin.write(f"{doom.fault} {doom.after} {doom.cheat}\n".encode())
-        await self._begun.wait()
+        await self._come(self._begun)
 
     async def ends(self, within_s: float) -> bool:
         """Return whether the server ends by itself within so many seconds."""
@@ -93,12 +98,12 @@ class Lives:
 
     async def listens(self) -> None:
         """Wait until the server listens, or has ended."""
-        await self._listening.wait()
+        await self._come(self._listening)
 
     async def kill(self) -> bool:
         """Kill the server, if it is still there; return whether it had come to listen."""
         self._signal(signal.SIGKILL)
-        await self._ended.wait()
+        await self._come(self._ended)
         return bool(self._url)
 
     async def stop(self) -> int:
@@ -107,6 +112,15 @@ class Lives:
         if not await self.ends(STOP_S):
             await self.kill()
         return self.status
+
+    async def _come(self, event: asyncio.Event) -> None:
+        """Wait for what has to come; with an error that says how far it got if it does not."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await event.wait()
+        except TimeoutError:
+            known = {name.strip("_"): value for name, value in vars(self).items() if name != "_tell"}
+            raise Stuck(f"a server did not get on: {known}") from None
 
     def _signal(self, number: signal.Signals) -> None:
         if self._begun.is_set() and not self._ended.is_set():
@@ -129,7 +143,7 @@ class Lives:
                     self._ended.set()
                     self._listening.set()
                 case words:
-                    self._url = next(word for word in words if word.startswith("http://"))
+                    self._url = next((word for word in words if word.startswith("http://")), "")
                     self._tell(self._url)
                     self._listening.set()
 
@@ -149,7 +163,7 @@ async def lives(home: Home, tell: Callable[[str], None]) -> AsyncIterator[Lives]
     try:
         yield made
     finally:
+        nursery.kill()  # its server goes with it, see die_with_parent
         made._signal(signal.SIGKILL)
         nursery.stdin.close()
-        await hearing
-        await nursery.wait()
+        await asyncio.gather(hearing, nursery.wait())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import signal
 from collections import Counter
@@ -17,7 +16,7 @@ from random import Random
 from tests.crash.child import CHEATS, FAULTS
 from tests.crash.lives import Doom, Home, Lives, lives
 from tests.crash.records import is_at_rest
-from tests.crash.senders import Sender, Sent, Whereabouts, senders
+from tests.crash.senders import Sent, Whereabouts, senders
 from tests.engine.sink import Sink, serving
 from tocsin.store.database import Database
 
@@ -71,6 +70,7 @@ class Ordeal:
     sent: Sent = field(default_factory=Sent)
     delivered: list[tuple[str, bytes]] = field(default_factory=list)
     ends: Counter[str] = field(default_factory=Counter)
+    unanswered: set[asyncio.Task[None]] = field(default_factory=set)
     exit_status: int | None = None
     rested: bool = False
 
@@ -96,22 +96,19 @@ async def suffer(plan: Plan, folder: Path, *, tell: Callable[[int], None] = lamb
 
     Raises:
         EndedByItself: a server ended before it was killed, without a cheat.
+        Stuck: a server neither got on nor ended.
     """
     ordeal = Ordeal(plan, Home(folder, plan.settings))
     random, where = Random(plan.seed), Whereabouts()
     async with serving() as sink, lives(ordeal.home, where.say) as server:
         _define(ordeal, sink)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None) as patience, _sending(ordeal, random, where) as crowd:
-                for number, doom in enumerate(islice(dooms(plan, random), plan.kills)):
-                    await _live(ordeal, server, doom)
-                    if random.random() < plan.outages:
-                        await asyncio.sleep(LONG_S)
-                    tell(number + 1)
-                await server.begin(Doom(cheat=plan.cheat))
-                for sender in crowd:
-                    sender.finishing = True
-                patience.reschedule(asyncio.get_running_loop().time() + ANSWER_S)
+        async with _sending(ordeal, random, where):
+            for number, doom in enumerate(islice(dooms(plan, random), plan.kills)):
+                await _live(ordeal, server, doom)
+                if random.random() < plan.outages:
+                    await asyncio.sleep(LONG_S)
+                tell(number + 1)
+            await server.begin(Doom(cheat=plan.cheat))
         ordeal.rested = await _rest(ordeal)
         ordeal.exit_status = await server.stop()
         ordeal.delivered = list(sink.seen)
@@ -125,17 +122,22 @@ def _define(ordeal: Ordeal, sink: Sink) -> None:
 
 
 @asynccontextmanager
-async def _sending(ordeal: Ordeal, random: Random, where: Whereabouts) -> AsyncIterator[list[Sender]]:
-    """Have senders at work; at the end wait until their last requests are acknowledged."""
+async def _sending(ordeal: Ordeal, random: Random, where: Whereabouts) -> AsyncIterator[None]:
+    """Have senders at work; at the end let them finish, and see whether their last requests are acknowledged."""
     crowd = list(senders(SENDERS, random, where=where, sent=ordeal.sent))
     work = [asyncio.create_task(sender.send()) for sender in crowd]
     try:
-        yield crowd
-        await asyncio.gather(*work)
+        yield
+        for sender in crowd:
+            sender.finishing = True
+        done, ordeal.unanswered = await asyncio.wait(work, timeout=ANSWER_S)
+        for task in done:
+            task.result()
     finally:
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
+        while not all(task.done() for task in work):  # a timeout of the HTTP client may swallow a cancellation
+            for task in work:
+                task.cancel()
+            await asyncio.wait(work, timeout=1)
 
 
 async def _live(ordeal: Ordeal, server: Lives, end: Doom) -> None:
