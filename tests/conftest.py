@@ -22,6 +22,14 @@ def pytest_report_header() -> str:
     return f"postgresql: {found()[1]}"
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module on each of its `DATABASES`, unless a test names its own."""
+    databases = getattr(metafunc.module, "DATABASES", ())
+    chosen = any("url" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if databases and not chosen and "url" in metafunc.fixturenames:
+        metafunc.parametrize("url", databases, indirect=True)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server."""
@@ -55,7 +63,7 @@ def empty_postgres(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The database of a test: SQLite, unless it is marked `ON_POSTGRES` or `ON_BOTH`."""
+    """The database of a test: SQLite, unless its module or a mark says otherwise."""
     if getattr(request, "param", "sqlite") == "sqlite":
         return in_folder(tmp_path)
     made: str = request.getfixturevalue("postgres_url")

@@ -34,7 +34,9 @@ ON_SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 """For a test of what only SQLite has: its files and its messages."""
 
 ON_POSTGRES = pytest.mark.parametrize("url", ["postgres"], indirect=True)
-ON_BOTH = pytest.mark.parametrize("url", ["sqlite", "postgres"], indirect=True)
+
+BOTH = ("sqlite", "postgres")
+"""What a module gives as its `DATABASES` whose tests are to run on both."""
 
 
 def in_folder(path: Path) -> str:

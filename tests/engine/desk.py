@@ -1,4 +1,4 @@
-"""A dispatcher at work on a store in a temporary directory, with doubles around it and a clock that tests turn."""
+"""A dispatcher at work on a store, with doubles around it and a clock that tests turn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
@@ -111,9 +110,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Desk]:
-    """Open a store in a directory."""
-    database, clock = Database(f"sqlite:///{path / 'tocsin.db'}"), Hand()
+async def opened(url: str) -> AsyncIterator[Desk]:
+    """Open a store."""
+    database, clock = Database(url, alone=True), Hand()
     prepare(database)
     writer = Writer(database, clock)
     writer.start()

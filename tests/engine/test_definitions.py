@@ -8,14 +8,11 @@ from typing import Any
 import pytest
 
 from tests.engine.live import Live, automation, document, event
-from tests.servers import ON_BOTH
 from tocsin.engine.definitions import wanted_of
 from tocsin.engine.own_events import DEFINITIONS_CHANGED
 from tocsin.errors import Conflict, InvalidDefinition, NotFound
 from tocsin.schemas.moments import SECOND, iso
 from tocsin.store import definitions, firings
-
-pytestmark = ON_BOTH
 
 EACH = {"expect": "a"}
 SWITCH = {"type": "absence", "expect": "a", "within": "10s"}

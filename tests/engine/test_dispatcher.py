@@ -12,6 +12,7 @@ import pytest
 
 from tests.actions.doubles import SECRETS, Web
 from tests.engine.desk import OPTIONS, Desk, opened
+from tests.servers import BOTH
 from tocsin.actions.ports import Request, Response
 from tocsin.engine.dispatcher import Options
 from tocsin.engine.ports import LogEvents
@@ -19,14 +20,16 @@ from tocsin.errors import ActionFailed
 from tocsin.schemas.moments import MINUTE, SECOND
 from tocsin.store import intents, log
 
+DATABASES = BOTH
+
 RETRY = {"attempts": 3, "delay": "2s", "max_delay": "10s"}
 HOOK = {"type": "call-webhook", "url": "https://a.example/", "retry": RETRY}
 PAUSE = {"type": "pause-queue", "queue": "nightly"}
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with opened(tmp_path) as made:
+async def desk(url: str) -> AsyncIterator[Desk]:
+    async with opened(url) as made:
         yield made
 
 

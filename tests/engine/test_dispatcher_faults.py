@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,18 +16,21 @@ from aiohttp import web
 
 from tests.engine.desk import OPTIONS, Desk, opened
 from tests.engine.sink import Sink, raw, serving
+from tests.servers import BOTH
 from tocsin.engine.http import HttpClient
 from tocsin.errors import Unavailable
 from tocsin.schemas.moments import MINUTE
 from tocsin.store import intents
 from tocsin.store.writer import Transaction
 
+DATABASES = BOTH
+
 RETRY = {"attempts": 4, "delay": "1s", "max_delay": "1s"}
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with opened(tmp_path) as made:
+async def desk(url: str) -> AsyncIterator[Desk]:
+    async with opened(url) as made:
         yield made
 
 
@@ -96,13 +98,12 @@ async def test_garbage_hangs_and_refusals_harm_only_their_own_intents(
 
 PROCESS = """
 import asyncio, sys
-from pathlib import Path
 from tests.engine.desk import OPTIONS, opened
 from tocsin.engine.http import HttpClient
 from tocsin.errors import Unavailable
 
-async def main(folder, url):
-    async with opened(Path(folder)) as desk, HttpClient() as client:
+async def main(database, url):
+    async with opened(database) as desk, HttpClient() as client:
         async with desk.dispatcher(http=client) as dispatcher:
             spec = {"type": "call-webhook", "url": url, "timeout": 60}
             print(*await desk.order(spec, to=dispatcher), flush=True)
@@ -113,10 +114,10 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 async def test_f4_killed_between_effect_and_record_the_effect_is_made_again_under_the_same_key(
-    tmp_path: Path, sink: Sink, client: HttpClient
+    url: str, sink: Sink, client: HttpClient
 ) -> None:
     sink.answer = sink.hang
-    arguments = (sys.executable, "-c", PROCESS, str(tmp_path), sink.url)
+    arguments = (sys.executable, "-c", PROCESS, url, sink.url)
     process = await asyncio.create_subprocess_exec(*arguments, stdout=subprocess.PIPE)
     assert process.stdout is not None
     hook_id = (await process.stdout.readline()).decode().strip()
@@ -126,7 +127,7 @@ async def test_f4_killed_between_effect_and_record_the_effect_is_made_again_unde
     os.kill(process.pid, signal.SIGKILL)
     await process.wait()
 
-    async with opened(tmp_path) as desk:
+    async with opened(url) as desk:
         desk.starts = 1
         sink.release.set()
         async with desk.dispatcher(OPTIONS, http=client):

@@ -17,6 +17,7 @@ import pytest
 
 from tests.engine.live import Live, automation, event
 from tests.model.histories import random_history, random_outages
+from tests.servers import ON_POSTGRES
 from tests.triggers.campaign import at_once
 from tocsin.engine.own_events import DEFINITIONS_CHANGED
 from tocsin.schemas.automation import Automation
@@ -118,6 +119,14 @@ def compare(live: Live, story: Story) -> None:
     assert (len(found), len(noted)) == (len(firings), len(judged))
 
 
+@ON_POSTGRES
+@pytest.mark.parametrize("seed", [3, 8, 11])
+async def test_what_fires_does_not_depend_on_the_database_either(live: Live, seed: int) -> None:
+    story = Story(seed)
+    await play(live, story)
+    compare(live, story)
+
+
 async def play_with_outages(live: Live, story: Story) -> None:
     """Send the log second by second; in an outage the server is stopped, or suspended."""
     random, live.clock = story.random, type(live.clock)(min(story.armed_us, story.log[0][0]))
@@ -145,7 +154,9 @@ async def play_with_outages(live: Live, story: Story) -> None:
     await live.app.evaluator.settled()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    ("url", "seed"), [*(("sqlite", seed) for seed in range(8)), ("postgres", 2), ("postgres", 5)], indirect=["url"]
+)
 async def test_s2_outages_are_judged_live_as_they_are_when_looking_back(live: Live, seed: int) -> None:
     story = Story(500 + seed, outages=True)
     await play_with_outages(live, story)

@@ -11,10 +11,13 @@ import pytest
 
 from tests.engine.live import event
 from tests.flows.opened import Opened
+from tests.servers import BOTH
 from tocsin.engine.recorder import Receipt, Recorder
 from tocsin.errors import Overloaded, Unavailable
 from tocsin.schemas.event import Event
 from tocsin.store.writer import Transaction
+
+DATABASES = BOTH
 
 
 @pytest.fixture

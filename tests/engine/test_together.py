@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,8 +28,8 @@ TOLD = {"type": "send-notification", "channel": "oncall", "title": "{{ labels.id
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with opened(tmp_path) as made:
+async def desk(url: str) -> AsyncIterator[Desk]:
+    async with opened(url) as made:
         channel = {"name": "oncall", "type": "webhook", "url": "https://chat.example/"}
         made.world.declared.specs["oncall"] = WebhookChannel.model_validate(channel)
         yield made

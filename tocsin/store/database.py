@@ -55,6 +55,7 @@ class Database:
         if backend not in {"sqlite", "postgresql", "postgres"}:
             raise TocsinError(f"{parsed.render_as_string()!r}: {_USE}")
         self.is_sqlite = backend == "sqlite"
+        self.alone = alone or self.is_sqlite
         self.url = parsed if self.is_sqlite else parsed.set(drivername="postgresql+psycopg")
         if self.is_sqlite:
             self.writing = self._sqlite(_WRITER_PRAGMAS, begin="BEGIN IMMEDIATE", pool_size=1)

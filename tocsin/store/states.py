@@ -131,7 +131,7 @@ _LOAD = select(states.c.state_key, states.c.blob).where(states.c.state_key.in_(b
 _DUE = (
     select(states.c.state_key, states.c.wake_us)
     .where(states.c.shard == bindparam("shard"), states.c.wake_us <= bindparam("until_us"))
-    .order_by(states.c.wake_us)
+    .order_by(states.c.wake_us, states.c.state_key)
     .limit(bindparam("most"))
 )
 # That it is not null says no more than min() does, but the partial index is used only if it is said.
