@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy import event as happens
 
 from tests.engine.live import T0, Live, automation, event
+from tests.servers import BOTH, ON_SQLITE
 from tests.store.disk import Disk
 from tocsin.engine import evaluator
 from tocsin.errors import Conflict, Unavailable
@@ -19,6 +20,8 @@ from tocsin.schemas.moments import SECOND
 from tocsin.store import firings, intents, log, states
 from tocsin.store.log import Draft
 from tocsin.store.writer import Transaction
+
+DATABASES = BOTH
 
 EACH = {"expect": "a"}
 SILENT = {"type": "absence", "expect": "a", "within": "10s"}
@@ -218,6 +221,7 @@ async def test_f2_what_fires_in_a_step_whose_group_is_lost_fires_once(live: Live
     assert live.outcomes().count("counted") == 1
 
 
+@ON_SQLITE
 async def test_evaluation_goes_on_once_the_disk_has_room_again(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluator, "LOOK_S", 0.01)
     app = await live.start(automation(EACH | {"for_each": ["id"]}, actions=[]))
@@ -320,6 +324,7 @@ async def test_f3_a_firing_lists_its_events_and_says_why(live: Live) -> None:
     assert live.outcomes() == ["counted", "counted", "fired"]
 
 
+@ON_SQLITE
 async def test_a_step_with_very_many_firings_is_stored(live: Live) -> None:
     """More firings than a statement takes values."""
     app = await live.start(*(automation(EACH, f"a{number}") for number in range(6)))

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, func, select, update
 
 from tests.engine.live import Live, automation, event
+from tests.servers import BOTH
 from tocsin.app import App
 from tocsin.engine.retention import Keep, Pace, Retention, Swept
 from tocsin.schemas.moments import DAY, SECOND
@@ -17,6 +18,8 @@ from tocsin.schemas.run import RunState
 from tocsin.store import definitions, runs, tables
 from tocsin.store.retention import BITE
 from tocsin.store.writer import Transaction
+
+DATABASES = BOTH
 
 AT_ONCE = Pace(rest_s=0, patience_s=0)
 KEEP = Keep(events_us=10 * DAY, firings_us=20 * DAY, runs_us=10 * DAY)
