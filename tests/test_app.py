@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.live import Live, automation, event
+from tests.engine.live import Live, automation, event, put_to_sleep
 from tocsin.app import running
 from tocsin.errors import Conflict, HomeInUse, InvalidDefinition, Unavailable
 from tocsin.settings import Settings
@@ -130,7 +130,7 @@ async def test_readiness_says_how_late_judgement_is(live: Live, monkeypatch: pyt
     await app.evaluator.settled()
     ready = await app.readiness()
     assert (ready.ready, ready.lag_s, ready.unjudged, ready.reason) == (True, 0.0, 0, "")
-    monkeypatch.setattr(app.evaluator, "nudge", lambda: None)
+    put_to_sleep(app, monkeypatch)
     await live.send(event(), event())
     live.turn(45)
     ready = await app.readiness()

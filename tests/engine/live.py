@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import pytest
 from sqlalchemy import Connection, select
 
 from tocsin.app import App, running
@@ -46,6 +47,12 @@ def automation(trigger: Mapping[str, Any], name: str = "one", **more: Any) -> di
 def document(*automations: Mapping[str, Any], **sections: Any) -> Document:
     """Return a document of definitions, read as from a file."""
     return load({"test.yaml": json.dumps({"automations": automations, **sections})})
+
+
+def put_to_sleep(app: App, patched: pytest.MonkeyPatch) -> None:
+    """Have the evaluator judge when it is told to, and neither by itself nor behind what is appended."""
+    patched.setattr(app.evaluator, "nudge", lambda: None)
+    patched.setattr(app.writer, "follower", None)
 
 
 class Live:

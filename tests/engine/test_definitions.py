@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.live import Live, automation, document, event
+from tests.engine.live import Live, automation, document, event, put_to_sleep
 from tocsin.engine.definitions import wanted_of
 from tocsin.engine.own_events import DEFINITIONS_CHANGED
 from tocsin.errors import Conflict, InvalidDefinition, NotFound
@@ -292,7 +292,7 @@ async def test_a_change_takes_effect_at_its_place_also_when_the_evaluator_comes_
     """What was due after a change is judged by what was in force then, not by what was before."""
     app = await live.start(automation(SWITCH), automation(SWITCH, "two"))
     await live.settle(0)
-    monkeypatch.setattr(app.evaluator, "nudge", lambda: None)
+    put_to_sleep(app, monkeypatch)
     live.turn(8)
     await live.apply(automation(SWITCH | {"within": "30s"}))
     live.turn(60)
@@ -358,7 +358,7 @@ async def test_changes_take_effect_at_their_places_however_late_they_are_judged(
         app = await server.start(automation(WATCH, "one"))
         with monkeypatch.context() as patched:
             if not judges:
-                patched.setattr(app.evaluator, "nudge", lambda: None)
+                put_to_sleep(app, patched)
             for _ in range(40):
                 await steps.go(server)
                 if judges:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.live import Live, automation, event
+from tests.engine.live import Live, automation, event, put_to_sleep
 from tocsin.errors import Conflict, InvalidInput, NotFound
 from tocsin.schemas.firing import Decision
 from tocsin.store import firings, states
@@ -61,7 +61,7 @@ async def test_what_arrived_before_is_judged_before_a_key_is_forgotten(
 ) -> None:
     app = await live.start(automation(SILENT))
     await live.settle(0)
-    monkeypatch.setattr(app.evaluator, "nudge", lambda: None)
+    put_to_sleep(app, monkeypatch)
     await live.send(event(), at_s=1)
     await forget(live, id="x")
     await live.settle(60)
