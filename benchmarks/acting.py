@@ -26,8 +26,13 @@ BUSY_PER_S = 200
 _PING = "ping.sent"
 _WAIT_S = 120.0
 
-BOUND_LATENCY = "not profiled yet"
-BOUND_ACTING = "not profiled yet"
+BOUND_LATENCY = (
+    "Bound by one commit, in which the event is stored and judged, and the way through two threads and one request"
+)
+BOUND_ACTING = (
+    "Bound by the interpreter: half in the event loop, mostly aiohttp and filling in templates, half in the writer's"
+    " thread, which stores three events and four rows for each action"
+)
 
 
 class Heard:
@@ -147,14 +152,14 @@ async def _trickle(server: Server, stop: asyncio.Event) -> None:
 
 
 async def _round_trips(heard: Heard, count: int) -> list[float]:
-    """Return milliseconds from a request to the sink until it is heard there: what a webhook itself takes."""
+    """Return milliseconds from a request to the sink until its answer: what a webhook itself takes."""
     found = []
     async with sink(heard) as port:
         client = await connected(Server("127.0.0.1", port, 0))
         for number in range(count):
-            began_s = time.time()
+            began_s = time.perf_counter()
             await client.request(post("/", f"plain-{number}".encode()))
-            found.append((heard.at_s[f"plain-{number}".encode()] - began_s) * 1000)
+            found.append((time.perf_counter() - began_s) * 1000)
         client.close()
     return found
 

@@ -21,7 +21,10 @@ ARMED = 100_000
 DUE = 1_000
 CROWD = 10_000
 WITHIN_S = 3_600
-BOUND = "not profiled yet"
+BOUND = (
+    "Bound by the way of the alert, as other actions are, while they are no more than the server can perform; beyond,"
+    " by how many actions it performs a second"
+)
 SPREAD_S = 10
 """What is due is spread over so many seconds."""
 

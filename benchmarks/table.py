@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 _INDENT = "    "
+_WIDTH = 116
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,7 @@ def text(rows: Sequence[Row]) -> str:
     head = ("what", "value", "unit", "min..max", "target", "reference", "ratio")
     lines = [head, *map(_cells, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    said = ["", *(textwrap.fill(". ".join(filter(None, (row.note, row.bound))), 116, initial_indent=_INDENT,
-                                subsequent_indent=_INDENT) for row in rows)]  # fmt: skip
+    said = ["", *map(_said, rows)]
     placed = ("  ".join(_placed(cell, width, column) for column, (cell, width) in
                         enumerate(zip(line, widths, strict=True))).rstrip() for line in lines)  # fmt: skip
     return "\n".join(part for line, words in zip(placed, said, strict=True) for part in (line, words) if part.strip())
@@ -43,6 +43,11 @@ def text(rows: Sequence[Row]) -> str:
 def as_json(rows: Sequence[Row]) -> str:
     """Return the rows as lines of JSON."""
     return "\n".join(json.dumps(asdict(row)) for row in rows)
+
+
+def _said(row: Row) -> str:
+    words = ". ".join(filter(None, (row.note, row.bound)))
+    return textwrap.fill(words, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
