@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import zip_longest
@@ -76,7 +77,8 @@ def restart(memory: Memory) -> None:
         assert again is not None
         assert again.encode() == state.encode(), key
         before, after = memory.judge.describe(key, state), memory.judge.describe(key, again)
-        assert (again.wake_us, again.idle_since_us, after) == (state.wake_us, state.idle_since_us, before), (before, after)
+        same = (again.wake_us, again.idle_since_us, after) == (state.wake_us, state.idle_since_us, before)
+        assert same, (before, after)
         memory.states[key] = again
 
 
@@ -171,12 +173,12 @@ def main() -> None:
             failed += 1
             history = shrunk(history, seed, gaps)
             differs = disagreement(history, Random(seed), gaps) or {}
-            print(f"seed {seed}\n{told(history, gaps)}")
-            for name, found in differs.items():
-                print(f"  {name}:", *found, sep="\n    ")
+            report = [f"seed {seed}", told(history, gaps)]
+            report += [f"  {name}:\n    " + "\n    ".join(map(str, found)) for name, found in differs.items()]
+            sys.stdout.write("\n".join(report) + "\n")
             if failed >= options.stop:
                 break
-    print(f"{seed - options.first + 1} histories, {failed} disagreements")
+    sys.stdout.write(f"{seed - options.first + 1} histories, {failed} disagreements\n")
     raise SystemExit(bool(failed))
 
 

@@ -10,11 +10,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from tocsin.schemas.event import Arrival, Event, arrival
-from tocsin.schemas.firing import Firing
-from tocsin.schemas.moments import Micros, iso, to_micros
+from tocsin.schemas.firing import Decision, Firing
+from tocsin.schemas.moments import MINUTE, Micros, from_micros, iso, to_micros
 from tocsin.schemas.trigger import Trigger
-from tocsin.triggers.judge import Armed, Judge
-from tocsin.triggers.simulate import drive
+from tocsin.triggers.judge import Armed, Judge, Judgement
+from tocsin.triggers.machine import Outage, State
+from tocsin.triggers.simulate import Memory, drive
 
 TRIGGER: TypeAdapter[Trigger] = TypeAdapter(Trigger)
 NAME = "scenario"
@@ -68,3 +69,64 @@ def judged(scenario: dict[str, Any]) -> list[Row]:
     judge = Judge([armed(scenario["trigger"], micros(scenario["armed"]))])
     found = drive(judge, arrivals, micros(scenario["until"]), names=[NAME])
     return rows((firing for one in found for firing in one.firings), arrivals)
+
+
+T0: Micros = micros("2026-03-02T08:00:00Z")
+SECOND = 1_000_000
+
+
+def event(text: str, seq: int) -> Arrival:
+    """Read `NAME OCCURRED [RECEIVED] [label=value ...]`, times in seconds from T0, as the arrival at a place."""
+    name, *words = text.split()
+    times = [float(word) for word in words if "=" not in word]
+    labels = dict(word.split("=", 1) for word in words if "=" in word)
+    at = [T0 + round(time * SECOND) for time in times]
+    made = Event(event=name, resource={"id": "a"} | labels, occurred=from_micros(at[0]), id=str(seq))
+    return arrival(made, seq=seq, received_us=at[-1])
+
+
+class Play:
+    """One automation on a stage: arrivals and moments in, what is said out, times in seconds from T0."""
+
+    def __init__(self, trigger: dict[str, Any], outages: Iterable[tuple[float, float]] = (), **more: Any) -> None:
+        self.memory = Memory(Judge([armed(trigger, T0, **more)]))
+        self.memory.arm(NAME)
+        self.outages = [
+            Outage(T0 + round(start * SECOND), T0 + round(end * SECOND), T0 + round(end * SECOND) + MINUTE)
+            for start, end in outages
+        ]
+        self.firings: list[Firing] = []
+        self.decisions: list[Decision] = []
+        self.seq = 0
+
+    def see(self, *texts: str, until: float | None = None) -> list[tuple[Any, ...]]:
+        """Judge events, then the moments up to `until`; return what fired: (at, verdict, events, due)."""
+        arrivals = []
+        for text in texts:
+            self.seq += 1
+            arrivals.append(event(text, self.seq))
+        until_us = None if until is None else T0 + round(until * SECOND)
+        return self.note(self.memory.run(arrivals, until_us=until_us, outages=self.outages))
+
+    def note(self, judgement: Judgement) -> list[tuple[Any, ...]]:
+        """Keep a judgement; return what fired."""
+        self.firings += judgement.firings
+        self.decisions += judgement.decisions
+        return [
+            (seconds(one.at_us), str(one.verdict), one.events, seconds(one.due_us)) for one in judgement.firings
+        ]  # fmt: skip
+
+    @property
+    def state(self) -> State:
+        """The only state."""
+        (state,) = self.memory.states.values()
+        return state
+
+    def said(self) -> list[tuple[float | None, str, int | None]]:
+        """Return the decisions: (at, outcome, place of the arrival)."""
+        return [(seconds(one.at_us), str(one.outcome), one.seq) for one in self.decisions]
+
+
+def seconds(moment_us: Micros | None) -> float | None:
+    """Return a moment in seconds from T0."""
+    return None if moment_us is None else (moment_us - T0) / SECOND

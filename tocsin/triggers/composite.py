@@ -122,10 +122,6 @@ class Composite(Machine):
     def sentence(self, count: int) -> str:
         """Return what happened when `count` children's firings came together."""
 
-    def arrive(self, state: State, seen: Seen, ledger: Ledger) -> None:
-        """Never happens: composites are handed firings."""
-        raise AssertionError("composites are handed firings")
-
     def close(self, state: State, at_us: Micros, ledger: Ledger) -> None:
         """Do nothing: what children fired is dropped with the state."""
 

@@ -104,7 +104,9 @@ class DeadlineState(State):
 class Deadline(Machine):
     """A deadline."""
 
-    __slots__ = ("due", "fires_late", "fires_unknown", "grace_us", "lateness_us", "subjects", "threshold", "what", "window_us")
+    __slots__ = (
+        "due", "fires_late", "fires_unknown", "grace_us", "lateness_us", "subjects", "threshold", "what", "window_us",
+    )  # fmt: skip
 
     def __init__(self, node: Node, trigger: DeadlineTrigger, *, lateness_us: Micros) -> None:
         super().__init__(node)
@@ -330,8 +332,10 @@ class Deadline(Machine):
         self.fire(state, ledger, said)
 
     def close(self, state: State, at_us: Micros, ledger: Ledger) -> None:
-        """End the next due time `closed`."""
+        """End the next due time `closed`, and the misses that are open."""
         assert isinstance(state, DeadlineState)
+        for missed_us in state.misses:
+            self.note(state, ledger, Outcome.CLOSED, "missed {0:time}, and not resolved", missed_us, at_us=at_us)
         due_us = self._next(state)
         if due_us is not None:
             self.note(state, ledger, Outcome.CLOSED, "no longer due at {0:time}", due_us, at_us=at_us)

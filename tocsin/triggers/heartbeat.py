@@ -27,8 +27,9 @@ from tocsin.triggers.window import Fold, Window
 class Beats(Fold):
     """What a key's events add up to: the N newest, where counting started, and the deadline that follows.
 
-    `done_us` is the last deadline that was settled, `arrived_us` when the last event arrived, and `kept_us` the deadline that was still to come then, if it was set
-    by an event from before the settled end: it opened no window by its place, and yet the key is watched (law O4).
+    `done_us` is the last deadline that was settled, `arrived_us` when the last event arrived. `kept_us` is the deadline
+    that was still to come then, if it was set by an event from before the settled end: it opens no window by its
+    place, and yet the key is watched (law O4).
     """
 
     __slots__ = ("arrived_us", "done_us", "due_us", "kept_us", "newest", "start_us")
@@ -191,8 +192,7 @@ class Heartbeat(Watch):
     def _review(self, state: WatchState, seen: Seen | None, *, at_us: Micros, ledger: Ledger) -> None:
         """Resolve when an event moved the deadline to one that is still to come (law P5)."""
         alert, windows = state.alert, state.history.now.windows
-        if alert is None:
-            return
+        assert alert is not None
         if seen is not None and seen.roles & UNTIL and (not self.reopen or alert.opened_us <= seen.time_us):
             self.resolve(state, seen, at_us=at_us, ledger=ledger)
         elif windows and windows[-1].due_us + self.grace_us > at_us:

@@ -197,7 +197,7 @@ class Judge:
         Moments up to `until_us` are judged (None: those before the last arrival's). `due` are the keys of all states
         that want to be called by then. `excluded` are pairs of an automation and a `seq` or a state key: they are
         skipped as if they had matched nothing (law S5). With `prime`, the arrivals are stored ones from before T0 of
-        that automation, which its deadlines count (law O3), behind the states that `arm` returned; nothing else happens.
+        that automation, which its deadlines count (law O3) into the states that `arm` returned; nothing else happens.
 
         Raises:
             JudgeFailed: an automation could not judge an arrival or a state; nothing of this run may be kept.

@@ -99,7 +99,7 @@ class Outages:
         return next((one for one in self._all if one.start_us < moment_us < one.end_us), None)
 
 
-class State(ABC):
+class State:
     """What is known about one key of one node.
 
     `wake_us` is the next moment at which something is due, before outages move it; `seen_us` when something last
@@ -132,9 +132,9 @@ class State(ABC):
         head = [VERSION, self.labels, self.wake_us, self.seen_us]
         return to_json([*head, *self.fields()])
 
-    @abstractmethod
     def fields(self) -> list[Any]:
         """Return what a machine's `restore` is given back, as JSON values."""
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +204,13 @@ class Machine(ABC):
     def fresh(self, labels: dict[str, str]) -> State:
         """Return the state of a key of which nothing is known."""
 
-    @abstractmethod
     def restore(self, state: State, fields: list[Any]) -> None:
         """Put back into a fresh state what `State.fields` returned."""
+        assert not fields, "a machine with fields reads them"
 
-    @abstractmethod
     def arrive(self, state: State, seen: Seen, ledger: Ledger) -> None:
         """Judge an arrival."""
+        raise AssertionError("only nodes that look at events are given any")
 
     @abstractmethod
     def wake(self, state: State, at_us: Micros, ledger: Ledger) -> None:
@@ -283,9 +283,6 @@ class Timeless(Machine):
     """What machines have in common that no moment concerns: they act on arrivals only."""
 
     __slots__ = ()
-
-    def restore(self, state: State, fields: list[Any]) -> None:
-        assert not fields
 
     def wake(self, state: State, at_us: Micros, ledger: Ledger) -> None:
         """Do nothing: no such state asks to be called."""

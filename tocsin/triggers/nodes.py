@@ -41,7 +41,7 @@ class Armed:
     """An automation as the judge knows it.
 
     `armed_us` is T0 (law O3); arrivals with a `seq` up to `armed_seq` are not judged. While `paused` it ignores
-    arrivals and gives no verdicts; `outages` are its own (pauses that ended, law S4), in addition to those of the engine.
+    arrivals and gives no verdicts; `outages` are its own (pauses that ended, law S4), besides those of the engine.
     """
 
     name: str

@@ -25,9 +25,6 @@ class Nothing(State):
 
     __slots__ = ()
 
-    def fields(self) -> list[Any]:
-        return []
-
 
 class Each(Timeless):
     """`threshold: 1` without `within` and `after`."""

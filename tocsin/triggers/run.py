@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tocsin.errors import JudgeFailed, TocsinError
+from tocsin.errors import JudgeFailed
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Decision, Firing, Verdict
 from tocsin.schemas.moments import Micros
@@ -104,8 +104,6 @@ class Run:
             self._at = None
             try:
                 self._lead(name, work, states.get(name))
-            except TocsinError:
-                raise
             except Exception as error:
                 raise self._failure(name, work, error) from error
             for one in self._ledger.fired[fired:]:

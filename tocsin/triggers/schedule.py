@@ -1,7 +1,7 @@
 """Times that come by themselves (`type: schedule`, laws T1, T2).
 
-Each time after T0 fires at its moment. Of those that fell into an outage, `catch_up` takes the last, all, or none; what it
-takes fires as of its own time, whenever the engine got round to it (law O1).
+Each time after T0 fires at its moment. Of those that fell into an outage, `catch_up` takes the last, all, or none;
+what it takes fires as of its own time, whenever the engine got round to it (law O1).
 
 Rule 1: when a schedule fires is decided in this file; which times it has, in `times`.
 Rule 2: a schedule waits for nobody to deliver, so outages do not move its moments (law S2).
@@ -14,7 +14,7 @@ from typing import Any
 from tocsin.schemas.firing import Outcome, Verdict
 from tocsin.schemas.moments import Micros, iso
 from tocsin.schemas.trigger import ScheduleTrigger
-from tocsin.triggers.machine import Ledger, Machine, Node, Outage, Outages, Said, Seen, State, clock
+from tocsin.triggers.machine import Ledger, Machine, Node, Outage, Outages, Said, State, clock
 from tocsin.triggers.times import times_of
 
 
@@ -59,10 +59,6 @@ class Schedule(Machine):
 
     def moved(self, outages: Outages, moment_us: Micros) -> Micros:
         return moment_us
-
-    def arrive(self, state: State, seen: Seen, ledger: Ledger) -> None:
-        """Never happens: no event matches a schedule."""
-        raise AssertionError("no event matches a schedule")
 
     def wake(self, state: State, at_us: Micros, ledger: Ledger) -> None:
         assert isinstance(state, ScheduleState)

@@ -94,7 +94,10 @@ class WatchState(State):
 class Watch(Machine):
     """A trigger about silence."""
 
-    __slots__ = ("fires_late", "fires_unknown", "grace_us", "lateness_us", "patience_us", "reopen", "repeat_us", "threshold", "what", "within_us")
+    __slots__ = (
+        "fires_late", "fires_unknown", "grace_us", "lateness_us", "patience_us", "reopen", "repeat_us", "threshold",
+        "what", "within_us",
+    )  # fmt: skip
 
     def __init__(self, node: Node, trigger: EventTrigger, *, lateness_us: Micros) -> None:
         super().__init__(node)
@@ -162,7 +165,7 @@ class Watch(Machine):
                 break
             count += 1
         if count:
-            self._settle(state, count, ledger, at_us=at_us)
+            self.settle(state, count, ledger, at_us=at_us)
 
     # Moments
 
@@ -174,7 +177,7 @@ class Watch(Machine):
             window = state.history.now.windows[place]
             if ledger.outages.moved(self._moment(window)) > at_us:
                 break
-            self._settle(state, place + 1, ledger, at_us=at_us)
+            self.settle(state, place + 1, ledger, at_us=at_us)
             self._verdict(state, window, ledger, at_us=at_us)
         self._lapse(state, at_us, ledger)
         forget_us = self.forget_at(state)
@@ -222,9 +225,9 @@ class Watch(Machine):
             if moment_us <= until_us:
                 count, last_us = place + 1, moment_us
         if count:
-            self._settle(state, count, ledger, at_us=last_us)
+            self.settle(state, count, ledger, at_us=last_us)
 
-    def _settle(self, state: WatchState, count: int, ledger: Ledger, *, at_us: Micros) -> None:
+    def settle(self, state: WatchState, count: int, ledger: Ledger, *, at_us: Micros) -> None:
         """Make the first windows' outcomes, ends and events final (law O4)."""
         history = state.history
         settled = history.now.windows[:count]
@@ -285,7 +288,7 @@ class Watch(Machine):
 
     @abstractmethod
     def _review(self, state: WatchState, seen: Seen | None, *, at_us: Micros, ledger: Ledger) -> None:
-        """See whether a missed key resolves, or is missed no more for another reason."""
+        """See whether a key that is missed resolves, or is missed no more for another reason."""
 
     def resolve(self, state: WatchState, by: Seen | Counted | None, *, at_us: Micros, ledger: Ledger) -> None:
         """End a missed key's silence (law P5)."""
@@ -321,8 +324,11 @@ class Watch(Machine):
         state.alert, state.gone = None, True
 
     def close(self, state: State, at_us: Micros, ledger: Ledger) -> None:
-        """End every window `closed`."""
+        """End every window `closed`, and the miss that is open."""
         assert isinstance(state, WatchState)
+        if state.alert is not None:
+            due_us = state.alert.due_us
+            self.note(state, ledger, Outcome.CLOSED, "missed {0:time}, and not resolved", due_us, at_us=at_us)
         now = state.history.now
         for window in now.windows:
             window.outcome = Outcome.MET if window.outcome is Outcome.MET else Outcome.CLOSED

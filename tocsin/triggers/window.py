@@ -1,7 +1,7 @@
 """Windows of silence, and what a key's events add up to (laws P1-P7).
 
-A `Window` is a time in which something has to happen. A `Fold` holds those of a key that are not settled, in order, as the
-events folded so far have left them.
+A `Window` is a time in which something has to happen. A `Fold` holds those of a key that are not settled, in order,
+as the events folded so far have left them.
 """
 
 from __future__ import annotations

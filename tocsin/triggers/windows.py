@@ -135,8 +135,7 @@ class Windows(Watch):
     def _review(self, state: WatchState, seen: Seen | None, *, at_us: Micros, ledger: Ledger) -> None:
         """Resolve by a plain expect from the opening on (P1), or by a heartbeat that moves the deadline (P2, P5)."""
         alert, windows = state.alert, state.history.now.windows
-        if alert is None:
-            return
+        assert alert is not None
         if seen is not None and self._ends(alert, seen):
             self.resolve(state, seen, at_us=at_us, ledger=ledger)
         elif windows and not windows[-1].beat:
