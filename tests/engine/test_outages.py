@@ -99,14 +99,14 @@ async def test_an_outage_that_is_noted_in_a_step_that_is_undone_is_noted_again(
 ) -> None:
     app = await live.start(automation(SILENT))
     await up(live, until_s=5)
-    real, failures = app.evaluator._in_force.reschedule, iter(range(2))
+    real, failures = app.evaluator._arrivals, iter(range(2))
 
-    def failing(*args: Any) -> None:
-        real(*args)
+    def failing(*args: Any) -> Any:
         if next(failures, None) is not None:
             raise RuntimeError("not now")
+        return real(*args)
 
-    monkeypatch.setattr(app.evaluator._in_force, "reschedule", failing)
+    monkeypatch.setattr(app.evaluator, "_arrivals", failing)
     live.turn(40)
     for _ in range(2):
         with pytest.raises(RuntimeError):

@@ -17,8 +17,8 @@ def save(store: Opened, *wakes: Micros | None, shard: int = 0) -> None:
     store.do(lambda tx: states.save(tx.connection, shard, saved))
 
 
-def due(store: Opened, until_us: Micros, limit: int = 100) -> tuple[list[str], Micros]:
-    keys, complete_us = store.read(states.due, 0, until_us=until_us, limit=limit)
+def due(store: Opened, until_us: Micros, limit: int = 100, *, together: str = "") -> tuple[list[str], Micros]:
+    keys, complete_us = store.read(states.due, 0, until_us=until_us, limit=limit, together=together.__eq__)
     return sorted(keys), complete_us
 
 
@@ -45,18 +45,29 @@ def test_what_is_due_is_listed_up_to_a_moment(store: Opened) -> None:
     save(store, 10, 20, 20, 30, None)
     assert due(store, 9) == ([], 9)
     assert due(store, 20) == (["k0", "k1", "k2"], 20)
-    assert store.read(states.due, 1, until_us=99, limit=9) == ([], 99)
+    assert store.read(states.due, 1, until_us=99, limit=9, together=bool) == ([], 99)
 
 
 def test_a_long_list_is_cut_behind_a_whole_moment(store: Opened) -> None:
-    """Law C1: what one moment completes is judged together, however much it is."""
     save(store, 10, 20, 20, 20, 30)
     assert due(store, 99, limit=1) == (["k0"], 19)
     assert due(store, 99, limit=2) == (["k0"], 19)
     assert due(store, 99, limit=4) == (["k0", "k1", "k2", "k3"], 29)
     assert due(store, 99, limit=5) == (["k0", "k1", "k2", "k3", "k4"], 99)
-    store.do(lambda tx: states.remove(tx.connection, ["k0"]))
-    assert due(store, 99, limit=1) == (["k1", "k2", "k3"], 20)
+
+
+def test_a_moment_that_is_too_large_is_cut_where_its_keys_need_not_stay_together(store: Opened) -> None:
+    """Law C1: what one moment completes of a composite is judged together, however much it is."""
+    save(store, 20, 20, 20, 20, 20, 30)
+    keys, until_us = due(store, 99, limit=2)
+    assert (len(keys), until_us) == (2, 20)
+    store.do(lambda tx: states.remove(tx.connection, keys))
+    rest, until_us = due(store, 99, limit=2)
+    assert (len({*keys, *rest}), until_us) == (4, 20)
+    save(store, 20, 20, 20, 20, 20, 30)
+    keys, until_us = due(store, 99, limit=3, together="a0")
+    assert {"k0", "k2", "k4"} <= {*keys}
+    assert until_us == 20
 
 
 def test_a_state_that_is_let_sleep_is_not_called_until_it_is_saved_again(store: Opened) -> None:
@@ -66,11 +77,6 @@ def test_a_state_that_is_let_sleep_is_not_called_until_it_is_saved_again(store: 
     assert store.read(states.load, ["k0"]) == {"k0": b"0"}
     save(store, 10)
     assert due(store, 99) == (["k0", "k1"], 99)
-
-
-def test_what_wakes_between_two_moments_is_found(store: Opened) -> None:
-    save(store, 10, 20, 30, None)
-    assert store.read(states.waking, 0, after_us=10, before_us=30) == {"k1": b"1"}
 
 
 def test_only_the_owner_of_a_cursor_moves_it(store: Opened) -> None:

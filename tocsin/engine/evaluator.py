@@ -8,7 +8,9 @@ Rule 1: everything happens in a unit of the writer: what is read, what is judged
 Rule 2: before an arrival received at r, the moments before r are judged; behind the last one those before now. Now is
 the writer's time, and whatever is appended later is received later: no silence is judged over the head of an event
 that was there (laws O1, S1).
-Rule 3: what was judged in memory is kept only if it was committed; else the next step begins from the store.
+Rule 3: what is called before its time is stored with its time and called again. So an outage, which moves moments
+(law S2), costs nothing before they are due, and then bites of a bounded size.
+Rule 4: what was judged in memory is kept only if it was committed; else the next step begins from the store.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ _LOG = logging.getLogger(__name__)
 BATCH_EVENTS = 12_000  # as much as one append can bring, so that judging does not stay behind
 READ_EVENTS = 4_000
 BATCH_FAILING = 16  # every failure judges the batch again: where there are more than so many, batches are short
-BATCH_DUE = 5_000
+BATCH_DUE = 1_000
 HANDED_OVER_MAX = 20_000  # events kept in memory for the next steps; beyond, the log is read
 CACHED_STATES = 100_000
 LOOK_S = 1.0  # the ledger is touched at least so often
@@ -182,14 +184,14 @@ class Evaluator:
         if outage := self._ledger.touch(tx, judged_us=cursor.judged_us):
             _LOG.warning("nothing could be received for %.0f s: silence in that time ends `unknown`",
                          (outage.end_us - outage.start_us) / SECOND)  # fmt: skip
-            self._in_force.reschedule(tx, outage, self._ledger.outages)
-            self._next_us = states.next_wake(tx.connection, self._shard)
         arrivals, behind = self._arrivals(tx, cursor.seq)
         until_us = arrivals[-1].received_us - 1 if behind else tx.now_us - 1
         due: list[str] = []
         looked = self._next_us is not None and self._next_us <= until_us
         if looked:
-            due, complete_us = states.due(tx.connection, self._shard, until_us=until_us, limit=BATCH_DUE)
+            due, complete_us = states.due(
+                tx.connection, self._shard, until_us=until_us, limit=BATCH_DUE, together=self._in_force.is_composite
+            )
             if complete_us < until_us:
                 until_us, behind = complete_us, True
                 arrivals = [arrival for arrival in arrivals if arrival.received_us <= until_us]

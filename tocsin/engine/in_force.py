@@ -117,10 +117,9 @@ class InForce:
         states.remove(tx.connection, gone)
         return earliest
 
-    def reschedule(self, tx: Transaction, outage: Outage, outages: Sequence[Outage]) -> None:
-        """Let what was due in an outage wait until it has settled (law S2)."""
-        found = states.waking(tx.connection, self._shard, after_us=outage.start_us, before_us=outage.settled_us)
-        self.save(tx, self._decoded(found), outages)
+    def is_composite(self, name: str) -> bool:
+        """Return whether what one moment completes of an automation is handed on, and so judged together (law C1)."""
+        return name in self.judge and self.judge.root(name).level > 0
 
     def set_aside(self, tx: Transaction, keys: Sequence[str], outages: Sequence[Outage]) -> None:
         """Drop states that the judge can not read or call (law S5); what is watched from T0 on is so from now on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +55,13 @@ def of_automation(connection: Connection, automation: str, *, limit: int = -1) -
     return {row.state_key: bytes(row.blob) for row in rows}
 
 
-def due(connection: Connection, shard: int, *, until_us: Micros, limit: int) -> tuple[list[str], Micros]:
-    """Return the keys that want to be called by `until_us`, and the moment up to which the list is complete.
+def due(
+    connection: Connection, shard: int, *, until_us: Micros, limit: int, together: Callable[[str], bool]
+) -> tuple[list[str], Micros]:
+    """Return the keys that want to be called by `until_us`, and up to which moment they may be judged.
 
-    More than `limit` are cut behind a whole moment, so that what one moment completes is judged together (law C1).
+    More than `limit` are cut behind a whole moment, and a single moment that has more between automations or their
+    keys: only those automations of which `together` says so have all their keys returned (law C1). The others follow.
     """
     rows = connection.execute(_DUE, {"shard": shard, "until_us": until_us, "most": limit + 1}).all()
     if len(rows) <= limit:
@@ -66,21 +69,17 @@ def due(connection: Connection, shard: int, *, until_us: Micros, limit: int) -> 
     last_us = rows[-1].wake_us
     if rows[0].wake_us != last_us:
         return [row.state_key for row in rows if row.wake_us < last_us], last_us - 1
-    together = connection.execute(_DUE, {"shard": shard, "until_us": last_us, "most": 1 << 31})
-    return [row.state_key for row in together], last_us
+    whole = {name for name in {row.automation for row in rows} if together(name)}
+    found = [row.state_key for row in rows[:limit] if row.automation not in whole]
+    for name in whole:
+        found += connection.execute(_DUE_TOGETHER, {"of": name, "at_us": last_us}).scalars()
+    return found, last_us
 
 
 def next_wake(connection: Connection, shard: int) -> Micros | None:
     """Return the earliest moment at which a state wants to be called."""
     wake_us: Micros | None = connection.execute(_NEXT, {"shard": shard}).scalar_one()
     return wake_us
-
-
-def waking(connection: Connection, shard: int, *, after_us: Micros, before_us: Micros) -> dict[str, bytes]:
-    """Return the states that want to be called after one moment and before another."""
-    between = (states.c.shard == shard, states.c.wake_us > after_us, states.c.wake_us < before_us)
-    rows = connection.execute(select(states.c.state_key, states.c.blob).where(*between))
-    return {row.state_key: bytes(row.blob) for row in rows}
 
 
 def save(connection: Connection, shard: int, saved: Collection[Saved]) -> None:
@@ -129,12 +128,15 @@ def _upsert(dialect: Any) -> Executable:
 _SAVE = Bulk(("state_key", "shard", "automation", "wake_us", "needs_seq", "idle_us", "blob"), _upsert)
 _LOAD = select(states.c.state_key, states.c.blob).where(states.c.state_key.in_(bindparam("keys", expanding=True)))
 _DUE = (
-    select(states.c.state_key, states.c.wake_us)
+    select(states.c.state_key, states.c.automation, states.c.wake_us)
     .where(states.c.shard == bindparam("shard"), states.c.wake_us <= bindparam("until_us"))
     .order_by(states.c.wake_us, states.c.state_key)
     .limit(bindparam("most"))
 )
 # That it is not null says no more than min() does, but the partial index is used only if it is said.
+_DUE_TOGETHER = select(states.c.state_key).where(
+    states.c.automation == bindparam("of"), states.c.wake_us == bindparam("at_us")
+)
 _NEXT = select(func.min(states.c.wake_us)).where(states.c.shard == bindparam("shard"), states.c.wake_us.is_not(None))
 _REMOVE = delete(states).where(states.c.state_key == bindparam("key"))
 _LET_SLEEP = update(states).where(states.c.state_key == bindparam("key")).values(wake_us=None)
