@@ -258,6 +258,15 @@ def test_outages_move_moments_forward_and_may_follow_each_other() -> None:
     assert [outages.moved(moment) for moment in (10, 11, 29, 30, 45, 50)] == [10, 50, 50, 50, 50, 50]
 
 
+def test_a_composite_says_which_of_its_children_it_waits_for() -> None:
+    nested = {"type": "sequence", "within": 5, "triggers": [{"expect": "p"}, {"expect": "q"}]}
+    children = [{"expect": "x"}, {"expect": ["y", "z"]}, nested, {"type": "not", "trigger": {"expect": "n"}}]
+    play = Play({"type": "compound", "triggers": children})
+    play.see("x 1")
+    (said,) = (play.memory.judge.describe(key, state) for key, state in play.memory.states.items())
+    assert said["waits for"] == "y or z, a sequence"
+
+
 def test_everything_can_be_described() -> None:
     triggers: list[dict[str, Any]] = [
         {"expect": "x"}, {"expect": "x", "threshold": 2, "within": 5}, {"expect": "x", "after": "y"}, BEATS,

@@ -14,8 +14,15 @@ from typing import Any, NamedTuple
 
 from tocsin.schemas.firing import Outcome, Verdict
 from tocsin.schemas.moments import Micros, duration_us, iso
-from tocsin.schemas.trigger import CompoundTrigger, NotTrigger, SequenceTrigger
-from tocsin.triggers.machine import Counted, Fired, Ledger, Machine, Node, Said, Seen, State, clock, labelled
+from tocsin.schemas.trigger import (
+    ChildTrigger,
+    CompoundTrigger,
+    DeadlineTrigger,
+    EventTrigger,
+    NotTrigger,
+    SequenceTrigger,
+)
+from tocsin.triggers.machine import Counted, Fired, Ledger, Machine, Node, Said, Seen, State, clock, expected, labelled
 
 
 class Kept(NamedTuple):
@@ -54,7 +61,7 @@ class CompositeState(State):
 class Composite(Machine):
     """A trigger over the firings of others."""
 
-    __slots__ = ("absent", "children", "positive", "readers", "within_us")
+    __slots__ = ("absent", "children", "positive", "readers", "what", "within_us")
 
     def __init__(self, node: Node, trigger: CompoundTrigger | SequenceTrigger) -> None:
         super().__init__(node)
@@ -66,6 +73,7 @@ class Composite(Machine):
         }  # fmt: skip
         self.positive = [place for place in range(self.children) if place not in self.absent]
         self.readers = tuple(trigger.for_each.values())
+        self.what = tuple(_awaited(child) for child in trigger.triggers)
 
     def fresh(self, labels: dict[str, str]) -> CompositeState:
         return CompositeState(labels, self.children)
@@ -127,13 +135,20 @@ class Composite(Machine):
 
     def describe(self, state: State) -> dict[str, Any]:
         assert isinstance(state, CompositeState)
+        missing = [self.what[place] for place in self.positive if not state.kept[place]]
         return {
+            "waits for": ", ".join(missing) or None,
             "children": [
                 {"kept": len(child), "newest": iso(child[-1].time_us) if child else None, "not": place in self.absent}
                 for place, child in enumerate(state.kept)
             ],
             "decided": [iso(moment_us) for moment_us, _ in state.waiting],
         }
+
+
+def _awaited(child: ChildTrigger) -> str:
+    """Return what has to happen for a child to fire, as far as a word can say it."""
+    return expected(child) if isinstance(child, EventTrigger | DeadlineTrigger) else f"a {child.type}"
 
 
 def insert(child: list[Kept], kept: Kept, most: int) -> None:
