@@ -63,14 +63,12 @@ class Postgres:
     def restore(self, url: str) -> None:
         """Bring a database back to where `prepare` left it, which is quicker than another one."""
         self.kick(url)
-        tables = [table.name for table in reversed(metadata.sorted_tables) if table.name not in ("head", "shards")]
         with closing(psycopg.connect(url, connect_timeout=CONNECT_S)) as connection, connection:
-            for name in tables:
-                connection.execute(f"DELETE FROM {name}")  # noqa: S608 - our own name
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(f"DELETE FROM {table.name}")  # noqa: S608 - our own name
             connection.execute("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'")
-            connection.execute("DELETE FROM shards WHERE shard > 0")
-            connection.execute("UPDATE shards SET cursor = 0, judged_us = 0, epoch = 0, owner = NULL")
-            connection.execute("UPDATE head SET seq = 0, received_us = 0")
+            connection.execute("INSERT INTO head (one, seq, received_us) VALUES (1, 0, 0)")
+            connection.execute("INSERT INTO shards (shard, cursor, judged_us, epoch) VALUES (0, 0, 0, 0)")
 
     def url_of(self, name: str) -> str:
         """Return the URL of a database of this server."""

@@ -174,7 +174,7 @@ async def running(
     """
     wanted = None if path is None else await asyncio.to_thread(_wanted, settings, path)
     async with AsyncExitStack() as stack:
-        stack.enter_context(_locked(settings.home))
+        stack.enter_context(locked(settings.home))
         ground = await _ground(stack, settings, clock or SystemClock())
         worker = _worker(ground, path, url)
         dispatcher = await stack.enter_async_context(await _dispatcher(stack, ground))
@@ -296,8 +296,12 @@ async def _dispatcher(stack: AsyncExitStack, ground: Ground) -> Dispatcher:
 
 
 @contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    """Hold the home directory against a second server; the lock ends with the process, however it ends."""
+def locked(home: Path) -> Iterator[None]:
+    """Hold the home directory against a second server; the lock ends with the process, however it ends.
+
+    Raises:
+        HomeInUse: another process holds it.
+    """
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("a+") as lock:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.moments import MINUTE, SECOND
@@ -76,3 +76,9 @@ class Opened:
     def close(self) -> None:
         self.writer.close()
         self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing
 from random import Random
 from typing import Any
 
@@ -180,7 +180,7 @@ def test_a_second_server_on_the_database_is_refused_and_told_of_the_first(url: s
 
 
 def test_a_server_whose_session_broke_gets_its_lock_again(url: str, postgres: Postgres) -> None:
-    with opened(url, alone=True) as store:
+    with Opened(url, alone=True) as store:
         store.do(appending(1))
         postgres.kick(url)
         assert store.do(appending(2)) == 2
@@ -195,7 +195,7 @@ def test_e3_commits_are_durable_although_the_server_has_that_off(
     name = url.rpartition("/")[2]
     postgres.administer(f"ALTER DATABASE {name} SET synchronous_commit = off")
     try:
-        with opened(url) as store:
+        with Opened(url) as store:
             show = "SHOW synchronous_commit"
             assert store.do(lambda tx: tx.connection.exec_driver_sql(show).scalar()) == "on"
         assert [record.getMessage()[:25] for record in caplog.records][:1] == ["synchronous_commit is off"]
@@ -302,12 +302,3 @@ def test_a_deadlock_with_another_process_is_tried_again(store: Opened, url: str)
         other.commit()
     answer[0].result(10)
     assert len(runs) == 2
-
-
-@contextmanager
-def opened(url: str, **options: Any) -> Iterator[Opened]:
-    made = Opened(url, **options)
-    try:
-        yield made
-    finally:
-        made.close()

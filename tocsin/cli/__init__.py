@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tocsin import __version__
-from tocsin.cli import automations, changes, definitions, events, firings, importing, server, work
+from tocsin.cli import automations, changes, database, definitions, events, firings, importing, server, work
 from tocsin.errors import InvalidInput, JudgeFailed, TocsinError
 
 FAILED = 1
@@ -41,7 +41,7 @@ def tocsin(
         raise typer.Exit(WRONG_USE)
 
 
-for _commands in (server.commands, definitions.commands, changes.commands, events.commands):
+for _commands in (server.commands, definitions.commands, changes.commands, events.commands, database.commands):
     app.add_typer(_commands)
 for _name, _group in {
     "events": events.group,
@@ -54,6 +54,7 @@ for _name, _group in {
     "sources": changes.sources,
     "channels": changes.channels,
     "import": importing.group,
+    "db": database.group,
 }.items():
     app.add_typer(_group, name=_name)
 

@@ -1,0 +1,87 @@
+"""`tocsin migrate`, `tocsin db copy`, and a server on PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.invoke import CLEAN, invoke
+from tests.cli.served import PATIENCE_S, command, serving
+from tests.servers import ask, in_folder
+from tocsin.app import locked
+from tocsin.store.database import Database
+from tocsin.store.schema import NEWEST, prepare
+
+VERSION = "UPDATE alembic_version SET version_num = %s RETURNING 1"
+EVENT = "service.error"
+
+
+def test_an_empty_database_is_migrated_once(empty_postgres: str) -> None:
+    first = invoke("migrate", "--db", empty_postgres)
+    assert (first.status, first.out) == (0, f"the database was empty, now at version {NEWEST}\n"), first.err
+    again = invoke("migrate", env={"TOCSIN_DATABASE": empty_postgres})
+    assert (again.status, again.out) == (0, f"the database is at version {NEWEST} already\n")
+
+
+def test_a_server_refuses_an_older_database_and_names_the_command(postgres_url: str, tmp_path: Path) -> None:
+    ask(postgres_url, VERSION, "0000")
+    try:
+        done = invoke("serve", "--port", "0", env={"TOCSIN_DATABASE": postgres_url, "TOCSIN_HOME": str(tmp_path)})
+    finally:
+        ask(postgres_url, VERSION, NEWEST)
+    assert done.status == 1
+    assert "has version 0000" in done.err
+    assert "run `tocsin migrate`" in done.err
+
+
+def test_what_runs_on_sqlite_moves_to_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    """Served from SQLite, copied, served from PostgreSQL; while a server runs there is neither a copy nor another."""
+    home = tmp_path / "home"
+    with serving(tmp_path) as server:
+        server.run("emit", EVENT, "-r", "svc-1", "-l", "service=a", "--id", "first")
+        busy = invoke("db", "copy", home, postgres_url)
+        assert busy.status == 1
+        assert "already serves" in busy.err
+    copied = invoke("db", "copy", home, postgres_url)
+    assert copied.status == 0, copied.err
+    assert "events among them" in copied.out
+    assert "events: " in copied.err
+    assert "name an empty database" in invoke("db", "copy", home, postgres_url).err
+    with serving(tmp_path, TOCSIN_DATABASE=postgres_url) as server:
+        assert "first" in [one["id"] for one in server.items("events")]
+        duplicate = server.run("emit", EVENT, "-r", "svc-1", "-l", "service=a", "--id", "first")
+        assert "duplicate" in duplicate.lower() or len(server.items("events", "--event", EVENT)) == 1
+        for number in range(2):
+            server.run("emit", EVENT, "-r", "svc-1", "-l", "service=a", "--id", f"more-{number}")
+        server.until(lambda: [one for one in server.items("queues") if one["paused"]])
+        env = CLEAN | {"TOCSIN_HOME": str(tmp_path / "other"), "TOCSIN_DATABASE": postgres_url}
+        arguments = [*command(tmp_path), "--port", "0"]
+        second = subprocess.run(
+            arguments, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )  # fmt: skip
+        assert second.returncode == 1
+        assert "already runs on this database" in second.stderr
+        assert "already runs on this database" in invoke("migrate", "--db", postgres_url).err
+
+
+def test_a_copy_needs_a_home_with_a_database_and_goes_to_postgresql(tmp_path: Path) -> None:
+    nothing = invoke("db", "copy", tmp_path, "postgresql://localhost/x")
+    assert (nothing.status, nothing.out) == (1, "")
+    assert f"there is no {tmp_path / 'tocsin.db'}" in nothing.err
+    database = Database(in_folder(tmp_path))
+    prepare(database)
+    database.close()
+    assert "a copy goes to PostgreSQL" in invoke("db", "copy", tmp_path, "sqlite:///other.db").err
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_home_is_migrated_while_no_server_runs_on_it(tmp_path: Path, held: bool) -> None:
+    env = {"TOCSIN_HOME": str(tmp_path)}
+    if held:
+        with locked(tmp_path):
+            assert "already serves" in invoke("migrate", env=env).err
+    else:
+        assert invoke("migrate", env=env).out.startswith("the database was empty")
+        assert invoke("migrate", env=env).out.endswith("already\n")

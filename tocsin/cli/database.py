@@ -1,0 +1,72 @@
+"""`tocsin migrate` and `tocsin db copy`: what is done to a database while no server runs on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tocsin.errors import NotFound, TocsinError
+
+commands = typer.Typer()
+group = typer.Typer(help="Move to another database.", no_args_is_help=True, add_completion=False)
+
+_URL = typer.Option(help="Database URL (SQLite in TOCSIN_HOME).", show_default=False)
+
+
+@commands.command()
+def migrate(db: Annotated[str | None, _URL] = None) -> None:
+    """Bring a database up to this version, while no server runs on it. (SQLite migrates itself at start.)"""
+    from contextlib import nullcontext
+
+    from tocsin.app import locked
+    from tocsin.cli import output
+    from tocsin.cli.configuration import read_settings
+    from tocsin.store import schema
+    from tocsin.store.database import Database
+
+    settings = read_settings(database=db)
+    database = Database(settings.database_url(), alone=True)
+    try:
+        with locked(settings.home) if database.is_sqlite else nullcontext():
+            before = schema.migrate(database)
+    finally:
+        database.close()
+    if before == schema.NEWEST:
+        output.line(f"the database is at version {before} already")
+    else:
+        output.line(f"the database was {f'at version {before}' if before else 'empty'}, now at version {schema.NEWEST}")
+
+
+@group.command()
+def copy(
+    home: Annotated[Path, typer.Argument(help="The home (TOCSIN_HOME) of the SQLite database.", show_default=False)],
+    url: Annotated[str, typer.Argument(metavar="POSTGRES_URL", help="An empty database: postgresql://USER@HOST/NAME.")],
+) -> None:
+    """Copy the SQLite database of a home into an empty PostgreSQL database; no server may run on either."""
+    from tocsin.app import locked
+    from tocsin.cli import output
+    from tocsin.store.copying import Progress
+    from tocsin.store.copying import copy as copy_all
+    from tocsin.store.database import Database
+
+    file = (home / "tocsin.db").absolute()
+    if not file.exists():
+        raise NotFound(f"there is no {file}: name the folder that a server had as its TOCSIN_HOME")
+    target = Database(url, alone=True)
+    if target.is_sqlite:
+        raise TocsinError("a copy goes to PostgreSQL: write postgresql://USER@HOST/NAME")
+    source = Database(f"sqlite:///{file}")
+
+    def tell(progress: Progress) -> None:
+        output.note(f"{progress.table}: {progress.done:,} of {progress.total:,}")
+
+    try:
+        with locked(home):
+            counts = copy_all(source, target, tell=tell)
+    finally:
+        source.close()
+        target.close()
+    output.line(f"{sum(counts.values()):,} rows of {len(counts)} tables copied, {counts['events']:,} events among them")
+    output.line("serve it with --db and the same TOCSIN_HOME, where the output of runs stays", style="dim")
