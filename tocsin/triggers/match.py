@@ -128,13 +128,13 @@ def name_patterns(trigger: LeafTrigger) -> dict[Roles, tuple[str, ...]]:
     return patterns
 
 
-def literal_labels(trigger: LeafTrigger) -> dict[str, frozenset[str]]:
+def literal_labels(trigger: LeafTrigger) -> dict[str, tuple[str, ...]]:
     """Return the labels of the primary resource that have to equal one of some values, whatever else they must."""
     literal = {}
     for label, patterns in trigger.match.items():
         wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
         if wanted and not any(map(_SPECIAL.search, wanted)):
-            literal[label] = frozenset(wanted)
+            literal[label] = tuple(dict.fromkeys(wanted))
     return literal
 
 

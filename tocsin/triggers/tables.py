@@ -223,7 +223,7 @@ class Change:
     def _tabulate(self, bucket: Bucket, leaf: Leaf) -> None:
         """Put a leaf under the label whose values have the fewest leaves by now, preferably the `id`."""
 
-        def crowd(literal: tuple[str, frozenset[str]]) -> tuple[int, bool]:
+        def crowd(literal: tuple[str, tuple[str, ...]]) -> tuple[int, bool]:
             label, values = literal
             table = bucket.labels.get(label, {})
             return sum(len(table.get(value, ())) for value in values), label != "id"
