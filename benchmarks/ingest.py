@@ -27,10 +27,13 @@ MANY = 100_000
 SENDERS = 4
 SINGLE_SENDERS = 16
 
+_ORDERED = (
+    "Bound by the one writer's thread: a quarter of its time goes to SQLite's inserts, a quarter to its commits, a quarter"
+    " to making rows and ids, a fifth to judging; parsing takes half as much, and waits for the same interpreter's lock"
+)
 BOUNDS = {
-    "ordered": "Bound by the one writer's thread: of its time SQLite's inserts take a quarter, its commits a quarter, making"
-    " rows and ids a quarter, judging a fifth; parsing takes half as much of the event loop, and waits for the same lock",
-    "random": "Bound by the writer's thread as above, and each event writes a page of the index of identities for itself",
+    "ordered": _ORDERED,
+    "random": "Bound as above, and each event writes a page of the index of identities for itself",
     "in process": "Bound by the interpreter's lock, which parsing and the writer's thread share",
     "many": "Bound as with few: an event costs what the automations cost that it matches, however many there are",
     "single": "Bound by the commit, seven tenths of the writer's time; the event loop has its turn while that waits for"
