@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.servers import in_folder
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
 """How long anything may take that is not chosen to last."""
@@ -30,7 +32,7 @@ class Home:
 
     @property
     def database(self) -> str:
-        return f"sqlite:///{self.folder / 'home' / 'tocsin.db'}"
+        return self.settings.get("TOCSIN_DATABASE") or in_folder(self.folder / "home")
 
     @property
     def log(self) -> Path:

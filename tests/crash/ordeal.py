@@ -44,7 +44,8 @@ class Plan:
     """How often the server is killed, by which seed, and whether it cheats.
 
     After the last kill it has `rest_s` to come to rest. `outages` is the part of restarts that take long; with none,
-    even a restart that happens to take long is no outage. `faults` are those that are chosen from.
+    even a restart that happens to take long is no outage. `faults` are those that are chosen from. `database` is the
+    URL of another database than SQLite.
     """
 
     kills: int
@@ -53,12 +54,15 @@ class Plan:
     rest_s: float = REST_S
     outages: float = 0.0
     faults: Sequence[str] = (LATE, LATE, EARLY, *FAULTS)
+    database: str = ""
 
     @property
     def settings(self) -> dict[str, str]:
         """The settings of the server."""
         blind_after = f"{BLIND_AFTER_S}" if self.outages else "1h"
-        return {"TOCSIN_LATENESS": str(LATENESS_S), "TOCSIN_SETTLE": str(SETTLE_S), "TOCSIN_BLIND_AFTER": blind_after}
+        database = {"TOCSIN_DATABASE": self.database} if self.database else {}
+        judging = {"TOCSIN_LATENESS": str(LATENESS_S), "TOCSIN_SETTLE": str(SETTLE_S)}
+        return {**judging, "TOCSIN_BLIND_AFTER": blind_after, **database}
 
 
 @dataclass

@@ -24,6 +24,12 @@ async def test_a_server_that_is_killed_twenty_times_loses_nothing_and_doubles_no
     assert {"before-commit", "before-answer"} <= {how.partition(",")[0] for how in ordeal.ends}
 
 
+async def test_on_postgresql_it_is_the_same(tmp_path: Path, postgres_url: str) -> None:
+    ordeal = await suffer(Plan(kills=6, seed=SEED, database=postgres_url), tmp_path)
+    account = await asyncio.to_thread(account_for, ordeal)
+    assert not account.findings, account.told()
+
+
 async def test_what_was_silent_while_the_server_was_away_for_long_is_judged_alike_by_all(tmp_path: Path) -> None:
     """Law S2: the outages that the ledger shows explain every verdict."""
     ordeal = await suffer(Plan(kills=5, seed=SEED, outages=0.5), tmp_path)
