@@ -125,6 +125,14 @@ def test_doctor_says_which_secret_is_missing_and_never_shows_one(tocsin: Tocsin,
     assert "whisper" not in done.out + done.err
 
 
+def test_doctor_finds_a_misspelt_setting_and_leaves_other_variables_alone(tocsin: Tocsin) -> None:
+    run = ("ATTEMPT", "FLOW", "PARAMETERS", "RESULT", "RUN_ID")  # what the process of a run is given
+    env = {"TOCSIN_URL": "http://127.0.0.1:9", "TOCSIN_SETTEL": "1s"} | {f"TOCSIN_{name}": "1" for name in run}
+    found = [json.loads(line) for line in tocsin("doctor", "--json", env=env).out.splitlines()]
+    said = [one["finding"] for one in found if one["what"] == "setting"]
+    assert said == ["TOCSIN_SETTEL is not known: did you mean TOCSIN_SETTLE?"]
+
+
 def test_a_judge_that_fails_names_the_automation(
     tocsin: Tocsin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

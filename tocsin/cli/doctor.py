@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tocsin.settings import Settings
 from tocsin.store.files import read_definitions
 
 _ENOUGH_BYTES = 1 << 30
+_ALIKE = 0.85  # two letters exchanged or one left out; TOCSIN_ATTEMPT and others belong to runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ def examine(path: Path | None) -> Iterator[Finding]:
     else:
         yield Finding("settings", _settings(configured))
         yield _home(configured.home)
+    yield from _misspelt()
     if path is not None:
         yield from _definitions(path)
     yield from _server()
@@ -50,6 +53,14 @@ def _settings(configured: Settings) -> str:
     given = {name: getattr(configured, name) for name in sorted(configured.model_fields_set)}
     shown = ", ".join(f"{name} is {_shown(name, value)}" for name, value in given.items())
     return shown or "all by default"
+
+
+def _misspelt() -> Iterator[Finding]:
+    """Name each environment variable that looks like a setting, has almost its name, and is none."""
+    known = {f"TOCSIN_{name.upper()}" for name in Settings.model_fields} | {"TOCSIN_URL"}
+    for name in sorted(os.environ):
+        if name.startswith("TOCSIN_") and name not in known and (near := get_close_matches(name, known, 1, _ALIKE)):
+            yield Finding("setting", f"{name} is not known: did you mean {near[0]}?", ok=False)
 
 
 def _shown(name: str, value: Any) -> str:
