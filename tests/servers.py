@@ -38,6 +38,8 @@ ON_POSTGRES = pytest.mark.parametrize("url", ["postgres"], indirect=True)
 BOTH = ("sqlite", "postgres")
 """What a module gives as its `DATABASES` whose tests are to run on both."""
 
+ON_BOTH = pytest.mark.parametrize("url", BOTH, indirect=True)
+
 
 def in_folder(path: Path) -> str:
     """Return the URL of the SQLite database in a folder."""

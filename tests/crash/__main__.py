@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="what chooses events and kills (a random one)")
     parser.add_argument("--cheat", choices=sorted(CHEATS), default="-", help="break a promise, to see it found out")
     parser.add_argument("--outages", type=float, default=0.1, help="the part of restarts that take long (0.1)")
+    parser.add_argument("--db", default="", help="an empty PostgreSQL database, by URL (SQLite)")
     parser.add_argument("--keep", type=Path, help="a new folder in which everything is kept")
     options = parser.parse_args()
     seed = SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
@@ -33,7 +34,7 @@ def main() -> int:
         if number % 10 == 0:
             _print(f"  {number} kills")
 
-    plan = Plan(options.kills, seed, options.cheat, outages=options.outages)
+    plan = Plan(options.kills, seed, options.cheat, outages=options.outages, database=options.db)
     account = account_for(asyncio.run(suffer(plan, folder, tell=tell)))
     _print(account.told())
     if account.findings:

@@ -11,8 +11,8 @@ from tests.flows.bench import Bench
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    made = Bench(tmp_path, environment={"TOCSIN_TOKEN": "admin-token", "GREETING": "hello"})
+async def bench(url: str, tmp_path: Path) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path, url=url, environment={"TOCSIN_TOKEN": "admin-token", "GREETING": "hello"})
     await made.worker.start()
     yield made
     await made.worker.stop(grace_s=0)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.flows.bench import Bench
+from tests.servers import BOTH
 from tocsin.actions.ports import Cause, Queues, Runs
 from tocsin.errors import NotFound
 from tocsin.flows.ports import QueuePort, RunPort
 from tocsin.flows.worker import Catalog
 from tocsin.store import queues
+
+DATABASES = BOTH
 
 CAUSE = Cause("late", "firing-1", ("first", "late"))
 

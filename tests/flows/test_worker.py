@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.bench import Bench, until
+from tests.servers import ON_BOTH
 from tocsin.flows.processes import Process, identify, session
 from tocsin.schemas.run import Run, RunState
 from tocsin.store import queues, runs
@@ -34,6 +35,7 @@ async def test_a_command_runs_and_its_output_and_status_are_kept(bench: Bench) -
     assert bench.told() == ["pending", "running", "failed"]
 
 
+@ON_BOTH
 async def test_an_entrypoint_gets_the_parameters_and_its_result_is_kept(bench: Bench) -> None:
     bench.python("async def flow(day, rows=2):\n    return {'day': day, 'rows': rows * 2}\n")
     shown = await bench.finished(parameters={"day": "2026-03-02 ä\u0000"})
@@ -209,6 +211,7 @@ async def test_a_running_run_that_is_cancelled_ends_cancelled(bench: Bench) -> N
     assert bench.told() == ["pending", "running", "cancelled"]
 
 
+@ON_BOTH
 async def test_a_failed_run_is_tried_again_after_a_delay_that_doubles(bench: Bench) -> None:
     bench.shell("echo $TOCSIN_ATTEMPT; test $TOCSIN_ATTEMPT -eq 3", retries=2, retry_delay="10s")
     bench.create()
@@ -236,6 +239,7 @@ async def test_retries_without_delay_each_get_a_process(bench: Bench) -> None:
 # Queues
 
 
+@ON_BOTH
 async def test_a_queue_never_runs_more_than_its_concurrency(bench: Bench) -> None:
     bench.limits["default"] = 2
     bench.shell("echo $$ > started-$TOCSIN_RUN_ID; while ! test -e go; do sleep 0.02; done; rm started-$TOCSIN_RUN_ID")
@@ -251,6 +255,7 @@ async def test_a_queue_never_runs_more_than_its_concurrency(bench: Bench) -> Non
         assert (await bench.ended(f"r{number}"))["state"] == "completed"
 
 
+@ON_BOTH
 async def test_a_resumed_queue_goes_on(bench: Bench) -> None:
     bench.shell("true")
     bench.store.do(queues.pause, "default", "api")
