@@ -41,10 +41,15 @@ async def deadlines(effort: Effort, profiler: Profiler) -> list[Row]:
         for part, target in ((0.5, 50.0), (0.99, 250.0)):
             rows.append(Row(f"deadline to alert, {name}, p{part * 100:.0f}", at(found, part), "ms", None, note,
                             target, BOUND, (at(found, 0.5), max(found))))  # fmt: skip
+    found = await _measured(effort, profiler, armed=0, due=effort.many(CROWD), spread_s=0)
+    note = f"{len(found):,} keys due in one moment; the last of their alerts"
+    rows.append(Row("10,000 keys due at once, to the last alert", max(found) / 1000, "s", None, note, 10, BOUND))
     return rows
 
 
-async def _measured(effort: Effort, profiler: Profiler, *, armed: int, due: int) -> list[float]:
+async def _measured(
+    effort: Effort, profiler: Profiler, *, armed: int, due: int, spread_s: float = SPREAD_S
+) -> list[float]:
     heard = Heard()
     trigger = {"type": "absence", "expect": "host.heartbeat", "for_each": ["id"], "within": f"{WITHIN_S}s",
                "lateness": "0s"}  # fmt: skip
@@ -56,7 +61,7 @@ async def _measured(effort: Effort, profiler: Profiler, *, armed: int, due: int)
             await _beat(server, {f"armed/{number}": time.time() for number in range(armed)})
             first_s = time.time() + 5 + due / 5_000
             dice = random.Random(1)
-            due_s = {f"due/{number}": first_s + dice.random() * SPREAD_S for number in range(due)}
+            due_s = {f"due/{number}": first_s + dice.random() * spread_s for number in range(due)}
             await _beat(server, {key: moment_s - WITHIN_S for key, moment_s in due_s.items()})
             with profiler.watching(server.pid):
                 await heard.until(lambda known: len(known) >= due)
