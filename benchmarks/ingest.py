@@ -28,8 +28,8 @@ SENDERS = 4
 SINGLE_SENDERS = 16
 
 _ORDERED = (
-    "Bound by the one writer's thread: a quarter of its time goes to SQLite's inserts, a quarter to its commits, a quarter"
-    " to making rows and ids, a fifth to judging; parsing takes half as much, and waits for the same interpreter's lock"
+    "Bound by the one writer's thread: SQLite's inserts take a quarter of its time, its commits a quarter, making rows"
+    " and ids a quarter, judging a fifth; parsing takes half as much, and waits for the same interpreter's lock"
 )
 BOUNDS = {
     "ordered": _ORDERED,
