@@ -235,9 +235,7 @@ class Definitions:
 
     # In the writer's thread
 
-    def _replace_all(
-        self, tx: Transaction, origin: Origin, wanted: Texts, *, keep: bool = False
-    ) -> Changes:
+    def _replace_all(self, tx: Transaction, origin: Origin, wanted: Texts, *, keep: bool = False) -> Changes:
         present: dict[Key, Version] = {}
         same: set[Key] = set()
         for one in definitions.in_force(tx.connection):  # one by one: most are as they were, and there may be very many

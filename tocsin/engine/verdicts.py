@@ -80,9 +80,7 @@ class Verdicts:
         decisions: list[Decision],
         drafts: list[Draft],
     ) -> None:
-        judged = [
-            Judged(one, automations[one.automation].mode, automations[one.automation].severity) for one in kept
-        ]
+        judged = [Judged(one, automations[one.automation].mode, automations[one.automation].severity) for one in kept]
         known = {arrival.seq: arrival for arrival in arrivals}
         missing = {seq for one in kept for seq in one.events if seq not in known}
         if missing:

@@ -68,7 +68,6 @@ class Allotted:
         fold.counts = {due_us: list(events) for due_us, events in self.counts.items()}
         return fold
 
-
     def is_settled(self, due_us: Micros) -> bool:
         """Return whether a due time has had its verdict."""
         return self.settled_us is not None and due_us <= self.settled_us
@@ -270,7 +269,7 @@ class Deadline(Machine):
             at_us = ledger.outages.moved(due_us + self.grace_us)
             if at_us > until_us:
                 return
-            self._verdict(state, due_us, at_us, ledger)
+            self._verdict(state, due_us, at_us=at_us, ledger=ledger)
             self._keep(state, due_us)
 
     def _keep(self, state: DeadlineState, due_us: Micros) -> None:
@@ -290,7 +289,7 @@ class Deadline(Machine):
 
     # Verdicts
 
-    def _verdict(self, state: DeadlineState, due_us: Micros, at_us: Micros, ledger: Ledger) -> None:
+    def _verdict(self, state: DeadlineState, due_us: Micros, *, at_us: Micros, ledger: Ledger) -> None:
         outcome, counted = self._outcome(state, due_us), state.history.now.counts.get(due_us, [])
         window_us = (self.opens_at(due_us), due_us)
         sentence = f"expected {self.what}{labelled(state.labels)} after {clock(window_us[0])} by {clock(due_us)}"
@@ -346,4 +345,3 @@ class Deadline(Machine):
         counted = state.history.now.counts.get(due_us, ()) if due_us is not None else ()
         return {"waits for": self.what, "due": iso(due_us), "counted": len(counted), "of": self.threshold,
                 "missed": [iso(due) for due in state.misses]}  # fmt: skip
-

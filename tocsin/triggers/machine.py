@@ -252,11 +252,11 @@ class Machine(ABC):
         self.restore(state, fields)
         return state
 
-    def note(self, state: State, ledger: Ledger, outcome: Outcome, says: str, *args: object,
+    def note(self, state: State, ledger: Ledger, outcome: Outcome, *says: object,
              at_us: Micros, seq: int | None = None, firing: str | None = None) -> None:  # fmt: skip
-        """Record a decision about the key: `says` is filled with `args` when somebody reads it."""
-        node = self.node
-        ledger.decide(Decision(node.automation, node.id, state.labels, outcome, at_us, seq, firing, says, args))
+        """Record a decision about the key: a sentence, and what fills its places when somebody reads it."""
+        node, sentence = self.node, str(says[0])
+        ledger.decide(Decision(node.automation, node.id, state.labels, outcome, at_us, seq, firing, sentence, says[1:]))
 
     def fire(self, state: State, ledger: Ledger, said: Said) -> str:
         """Put a firing into the ledger, with its decision; return its id."""
