@@ -179,9 +179,9 @@ async def test_s4_a_change_of_within_closes_what_is_open_and_begins_anew(live: L
     await live.settle(60)
     assert live.fired() == [(11.0, "missed", {"id": "p"})]
     assert live.read(firings.page, state="open").items == []
-    assert [(one.labels["id"], one.at_us) for one in live.decisions() if one.outcome == "closed"] == [
-        ("q", live.told(DEFINITIONS_CHANGED)[1].received_us)
-    ]
+    changed_us = live.told(DEFINITIONS_CHANGED)[1].received_us
+    closed = [(one.labels["id"], one.at_us) for one in live.decisions() if one.outcome == "closed"]
+    assert closed == [("p", changed_us), ("q", changed_us)]  # an open miss, and an open window
     await live.send(event(resource="p"), at_s=61)
     await live.settle(90)
     assert live.fired()[1:] == [(81.0, "missed", {"id": "p"})]
