@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.servers import Postgres, found, in_folder, postgres_server
+from tests.servers import Postgres, found, in_folder, is_missing, postgres_server
 from tocsin.store.database import Database
 from tocsin.store.schema import prepare
 
@@ -28,6 +28,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = any("url" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
     if databases and not chosen and "url" in metafunc.fixturenames:
         metafunc.parametrize("url", databases, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs PostgreSQL where there is none."""
+    needing = [item for item in items if _needs_postgres(item)]
+    if needing and is_missing():
+        config.hook.pytest_deselected(items=needing)
+        items[:] = [item for item in items if item not in needing]
+
+
+def _needs_postgres(item: pytest.Item) -> bool:
+    """Return whether a test uses the server itself, or a parameter that is a database of it."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return parameters.get("url") == "postgres" or "postgres" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")

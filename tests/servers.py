@@ -2,7 +2,7 @@
 
 `TOCSIN_TEST_POSTGRES` names a server by the URL of a role that may create databases; `private` asks for one of our own.
 Without it, the server on the default port is taken when it lets `postgres` in, else a private one is started from the
-programs that are installed. Where there is none, its tests are skipped; under `CI` they fail.
+programs that are installed. Where there is none, its tests are left out; under `CI` they fail.
 """
 
 from __future__ import annotations
@@ -116,6 +116,11 @@ def found() -> tuple[str | None, str]:
         here = "a private one, started when it is needed" if _programs() else "none: its tests fail"
         return None, here
     return DEFAULT, "the one on 127.0.0.1:5432"
+
+
+def is_missing() -> bool:
+    """Return whether there is no server, none can be started, and nobody insists on one."""
+    return found()[0] is None and _programs() is None and "CI" not in os.environ
 
 
 @contextmanager
