@@ -85,3 +85,20 @@ def test_a_home_is_migrated_while_no_server_runs_on_it(tmp_path: Path, held: boo
     else:
         assert invoke("migrate", env=env).out.startswith("the database was empty")
         assert invoke("migrate", env=env).out.endswith("already\n")
+
+
+def test_doctor_says_whether_the_database_is_there_and_of_this_version(postgres_url: str, empty_postgres: str) -> None:
+    def finding(url: str) -> str:
+        done = invoke("doctor", "--json", env={"TOCSIN_DATABASE": url})
+        return next(line for line in done.out.splitlines() if '"database"' in line)
+
+    assert f"reachable, at version {NEWEST}" in finding(postgres_url)
+    assert "reachable, empty" in finding(empty_postgres)
+    away = finding("postgresql://tocsin:hunter2@127.0.0.1:1/tocsin")
+    assert "connection failed" in away
+    assert "hunter2" not in away
+    ask(postgres_url, VERSION, "0000")
+    try:
+        assert "see tocsin migrate" in finding(postgres_url)
+    finally:
+        ask(postgres_url, VERSION, NEWEST)

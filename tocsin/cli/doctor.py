@@ -18,6 +18,8 @@ from tocsin.errors import InvalidInput, NotFound, TocsinError
 from tocsin.schemas.document import Document
 from tocsin.schemas.secret import SecretReference
 from tocsin.settings import Settings
+from tocsin.store import schema
+from tocsin.store.database import Database
 from tocsin.store.files import read_definitions
 
 _ENOUGH_BYTES = 1 << 30
@@ -42,6 +44,8 @@ def examine(path: Path | None) -> Iterator[Finding]:
     else:
         yield Finding("settings", _settings(configured))
         yield _home(configured.home)
+        if configured.database is not None:
+            yield _database(configured.database)
     yield from _misspelt()
     if path is not None:
         yield from _definitions(path)
@@ -75,6 +79,22 @@ def _home(home: Path) -> Finding:
     state = "there" if place == home.absolute() else "made at the first start"
     message = f"{home.absolute()} ({state}, {free >> 20:,} MiB free)"
     return Finding("home", message, ok=free >= _ENOUGH_BYTES)
+
+
+def _database(url: str) -> Finding:
+    try:
+        database = Database(url)
+        try:
+            version = database.read(schema.version_of)
+        finally:
+            database.close()
+    except TocsinError as error:
+        return Finding("database", str(error), ok=False)
+    if version in (schema.NEWEST, None):
+        state = "empty, to be filled at the first start" if version is None else f"at version {version}"
+        return Finding("database", f"reachable, {state}")
+    message = f"at version {version}, this program needs {schema.NEWEST}: see tocsin migrate"
+    return Finding("database", message, ok=False)
 
 
 def _definitions(path: Path) -> Iterator[Finding]:
