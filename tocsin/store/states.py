@@ -63,7 +63,8 @@ def due(
     More than `limit` are cut behind a whole moment, and a single moment that has more between automations or their
     keys: only those automations of which `together` says so have all their keys returned (law C1). The others follow.
     """
-    rows = connection.execute(_DUE, {"shard": shard, "until_us": until_us, "most": limit + 1}).all()
+    query = _DUE if connection.dialect.name == "sqlite" else _DUE_BY_KEY
+    rows = connection.execute(query, {"shard": shard, "until_us": until_us, "most": limit + 1}).all()
     if len(rows) <= limit:
         return [row.state_key for row in rows], until_us
     last_us = rows[-1].wake_us
@@ -71,8 +72,8 @@ def due(
         return [row.state_key for row in rows if row.wake_us < last_us], last_us - 1
     whole = {name for name in {row.automation for row in rows} if together(name)}
     found = [row.state_key for row in rows[:limit] if row.automation not in whole]
-    for name in whole:
-        found += connection.execute(_DUE_TOGETHER, {"of": name, "at_us": last_us}).scalars()
+    for name in sorted(whole):
+        found += sorted(connection.execute(_DUE_TOGETHER, {"of": name, "at_us": last_us}).scalars())
     return found, last_us
 
 
@@ -130,9 +131,10 @@ _LOAD = select(states.c.state_key, states.c.blob).where(states.c.state_key.in_(b
 _DUE = (
     select(states.c.state_key, states.c.automation, states.c.wake_us)
     .where(states.c.shard == bindparam("shard"), states.c.wake_us <= bindparam("until_us"))
-    .order_by(states.c.wake_us, states.c.state_key)
+    .order_by(states.c.wake_us)
     .limit(bindparam("most"))
 )
+_DUE_BY_KEY = _DUE.order_by(states.c.state_key)  # SQLite's index goes on with the row's number; PostgreSQL's does not
 # That it is not null says no more than min() does, but the partial index is used only if it is said.
 _DUE_TOGETHER = select(states.c.state_key).where(
     states.c.automation == bindparam("of"), states.c.wake_us == bindparam("at_us")
