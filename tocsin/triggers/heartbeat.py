@@ -27,34 +27,34 @@ from tocsin.triggers.window import Fold, Window
 class Beats(Fold):
     """What a key's events add up to: the N newest, where counting started, and the deadline that follows.
 
-    `done_us` is the last deadline that was settled, `missed_us` when the last event arrived if the key was missed then.
-    `kept_us` is a deadline that is watched though an event from before the settled end set it (law O4): the key was
-    not missed, or the deadline was still to come (law P5).
+    `done_us` is the last deadline that was settled, `arrived_us` when the last event arrived. `kept_us` is the deadline
+    that is watched though an event from before the settled end set it, which opens no window by its place (law O4):
+    it was still to come then, or moved one that was.
     """
 
-    __slots__ = ("done_us", "due_us", "kept_us", "missed_us", "newest", "start_us")
+    __slots__ = ("arrived_us", "done_us", "due_us", "kept_us", "newest", "start_us")
 
     def __init__(self) -> None:
         super().__init__()
         self.start_us: Micros | None = None
         self.newest: list[Counted] = []
         self.due_us: Micros = 0
-        self.missed_us: Micros | None = None
+        self.arrived_us: Micros = 0
         self.done_us: Micros | None = None
         self.kept_us: Micros | None = None
 
     def copy(self) -> Any:
         fold = super().copy()
         fold.start_us, fold.newest, fold.due_us = self.start_us, list(self.newest), self.due_us
-        fold.missed_us, fold.done_us, fold.kept_us = self.missed_us, self.done_us, self.kept_us
+        fold.arrived_us, fold.done_us, fold.kept_us = self.arrived_us, self.done_us, self.kept_us
         return fold
 
     def dump(self) -> list[Any]:
-        own = [self.start_us, self.newest, self.due_us, self.missed_us, self.done_us, self.kept_us]
+        own = [self.start_us, self.newest, self.due_us, self.arrived_us, self.done_us, self.kept_us]
         return [*super().dump(), *own]
 
     def load(self, values: list[Any]) -> None:
-        *windows, self.start_us, newest, self.due_us, self.missed_us, self.done_us, self.kept_us = values
+        *windows, self.start_us, newest, self.due_us, self.arrived_us, self.done_us, self.kept_us = values
         super().load(windows)
         self.newest = [Counted(*one) for one in newest]
 
@@ -120,16 +120,18 @@ class Heartbeat(Watch):
     def _end(self, fold: Beats, seen: Seen) -> bool:
         """End the open window by an event that moved the deadline; return whether it opens the next.
 
-        Behind a settled end, an event from before it does so unless the key is missed and the deadline is over, too.
+        Behind a settled end, an event from before it opens none, unless the deadline is still to come.
         """
         time_us = seen.time_us
         if not fold.windows:
             if fold.end_us is None or time_us >= fold.end_us or fold.due_us == fold.kept_us:
                 return True
-            if fold.missed_us is not None and fold.due_us + self.grace_us <= fold.missed_us:
+            if fold.due_us + self.grace_us <= fold.arrived_us:
                 return False
             fold.kept_us = fold.due_us
             return True
+        if fold.end_us is not None and time_us < fold.end_us:
+            fold.kept_us = fold.due_us
         window = fold.windows[-1]
         if window.outcome is not None:
             return True
@@ -153,13 +155,13 @@ class Heartbeat(Watch):
             windows = fold.windows
             while windows and windows[0].due_us <= done_us:
                 del windows[0]
-            fold.done_us = done_us
+            fold.done_us, fold.kept_us = done_us, history.now.kept_us
 
     def before(self, state: WatchState, seen: Seen) -> None:
         super().before(state, seen)
         history = state.history
         history.base.kept_us = history.now.kept_us
-        history.base.missed_us = history.now.missed_us = seen.received_us if state.alert else None
+        history.base.arrived_us = history.now.arrived_us = seen.received_us
 
     def _start(self, fold: Beats, received_us: Micros, *, start_us: Micros, event: Counted | None = None) -> None:
         fold.start_us, fold.due_us = start_us, start_us + self.within_us

@@ -12,7 +12,7 @@ Ties: of equal times the earlier arrival stands in front (law O2).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from typing import Generic, Protocol, Self, TypeVar
 
 from tocsin.schemas.moments import Micros
@@ -59,15 +59,12 @@ class History(Generic[F]):
         entries.insert(place, placed)
         return self.refold(step)[place]
 
-    def commit(self, until_us: Micros, step: Callable[[F, Seen], T], *, seqs: Container[int]) -> None:
-        """Fold for good everything with a place up to `until_us`, and up to the last of the arrivals in `seqs`."""
-        entries = self.entries
-        done = 0
-        for place, entry in enumerate(entries, 1):
-            if entry.place_us <= until_us or entry.seq in seqs:
-                done = place
-        for entry in entries[:done]:
-            step(self.base, entry)
+    def commit(self, until_us: Micros, step: Callable[[F, Seen], T]) -> None:
+        """Fold for good everything with a place up to `until_us`."""
+        entries, done = self.entries, 0
+        while done < len(entries) and entries[done].place_us <= until_us:
+            step(self.base, entries[done])
+            done += 1
         del entries[:done]
 
     def placed(self, seen: Seen, lateness_us: Micros) -> Seen:

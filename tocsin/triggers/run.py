@@ -150,7 +150,7 @@ class Run:
         """Judge the moments that a state asks for, up to one; what is found after its moment is judged at once."""
         ledger, last_us = self._ledger, NEVER
         while state.wake_us is not None and not state.gone:
-            at_us = max(machine.moved(ledger.outages, state.wake_us), state.seen_us)
+            at_us = machine.moved(ledger.outages, max(state.wake_us, state.seen_us))
             if at_us > until_us:
                 return
             assert at_us > last_us, f"asks for the moment {at_us} again"

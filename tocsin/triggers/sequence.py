@@ -3,7 +3,8 @@
 A set is found from its end: the newest firing of the last child, before it the newest of the child before whose
 time is not later and whose completing event is another, and so on. It fires when the last is at most `within` after
 the first, and every `not` holds; then every child's firings up to the time of its last one are consumed. Behind a
-`not` at the end the set waits until `within` after its first, and fires then unless it was consumed before.
+`not` at the end the set waits until `within` after its first, or for the arrivals of this instant if that has
+passed; it fires then, unless it was consumed before.
 
 Rule 1: when a sequence fires is decided in this file.
 Rule 2: equal times are in order. Silence between two firings, and in front of the first, excludes their times;
@@ -47,10 +48,9 @@ class Sequence(Composite):
         if self.at_end:
             assert self.within_us is not None, "a definition without it is refused"
             moment_us, ids = found[0].time_us + self.within_us, [one.id for one in found]
-            if ledger.outages.moved(moment_us) >= at_us:
-                if not any(ids == waiting for _, waiting in state.waiting):
-                    state.waiting.append((moment_us, ids))
-                return False
+            if not any(ids == waiting for _, waiting in state.waiting):
+                state.waiting.append((moment_us, ids))
+            return False
         return self._decide(state, found, ledger, at_us=at_us, seen=seen)
 
     def _find(self, state: CompositeState) -> list[Kept] | None:

@@ -84,11 +84,17 @@ class WatchState(State):
         return not reopen and bool(now.untils) and not now.windows
 
     def fields(self) -> list[Any]:
-        """Return the alert and the history. The present is folded again when it is read back."""
+        """Return the alert and the history.
+
+        The present is folded again when it is read back, unless some of it depends on when its events arrived.
+        """
         history, alert = self.history, self.alert
         said = alert and [alert.firing, alert.at_us, alert.opened_us, alert.due_us, alert.events, alert.reason,
                           alert.repeats]  # fmt: skip
-        return [said, history.newest_us, history.base.dump(), history.entries]
+        now = history.now
+        end_us = now.end_us or 0
+        as_it_is = any(window.setter and window.setter.time_us < end_us for window in now.windows)
+        return [said, history.newest_us, history.base.dump(), history.entries, now.dump() if as_it_is else None]
 
 
 class Watch(Machine):
@@ -338,7 +344,7 @@ class Watch(Machine):
     def restore(self, state: State, fields: list[Any]) -> None:
         """Read the history back, and fold the present from it."""
         assert isinstance(state, WatchState)
-        said, newest_us, base, entries = fields
+        said, newest_us, base, entries, now = fields
         if said:
             firing, at_us, opened_us, due_us, events, reason, repeats = said
             counted = [Counted(*one) for one in events]
@@ -347,7 +353,10 @@ class Watch(Machine):
         history.newest_us = newest_us
         history.base.load(base)
         history.entries = [seen_again(entry) for entry in entries]
-        history.refold(self.step)
+        if now is None:
+            history.refold(self.step)
+        else:
+            history.now.load(now)
 
     def describe(self, state: State) -> dict[str, Any]:
         """Return the open windows and what is missed."""

@@ -39,6 +39,11 @@ class Window:
         self.outcome, self.closer = Outcome.CLOSED, seen.seq
         self.end_us = max(self.opened_us, min(self.due_us, seen.time_us))
 
+    @property
+    def is_met(self) -> bool:
+        """Whether enough events in time count for it."""
+        return self.outcome is Outcome.MET
+
     def copy(self) -> Window:
         """Return an independent copy."""
         return Window(self.opened_us, self.due_us, self.received_us, self.end_us, list(self.counted), self.setter,

@@ -8,7 +8,8 @@ An arrival is folded in three parts, in this order; each is one method below:
   until    closes what nobody met of the windows that opened up to its time; without `reopen`, nothing that stands
            behind it counts for anything.
   after    opens a window, unless its time is before the end of the last one. The end of an unmet window is its
-           deadline; so at the deadline itself the next one opens, while the old one awaits its verdict.
+           deadline; so at the deadline itself the next one opens, while the old one awaits its verdict. Should it
+           yet be met at that very time, it was still open then, and the next one did not open (law O2).
 
 A heartbeat is both expect and after (P2): it counts first, so it opens the next window if it met the one that was open.
 
@@ -66,6 +67,8 @@ class Windows(Watch):
             in_time = window.opened_us <= time_us <= window.due_us
             if in_time and window.outcome in (None, Outcome.LATE):
                 self._count(window, Counted(time_us, seen.seq))
+                if window.is_met and seen.place_us == window.due_us:
+                    fold.windows = [other for other in fold.windows if other.opened_us < window.due_us]
                 return window
             if window.outcome is None and window.due_us < time_us <= window.due_us + self.grace_us:
                 self._count(window, Counted(time_us, seen.seq))
@@ -110,20 +113,25 @@ class Windows(Watch):
         return window
 
     def settled(self, history: History[Fold], settled: list[Window]) -> None:
-        """Fold for good what stands in front of the settled end; it can open and meet nothing behind it any more.
+        """Fold for good what stands in front of the settled end: it can open and meet nothing behind it any more.
 
-        What came late counts for nothing else, but what opened behind the deadline may still be judged again.
+        What has its place further on may still be judged again. But what counted for a settled window counts for no
+        other; and up to the last event of a settled window, what opened nothing then opens nothing later.
         """
-        last = settled[-1]
-        in_time = {event.seq for window in settled for event in window.events if event.time_us <= window.due_us}
-        closers = {window.closer for window in settled if window.closer is not None}
-        history.commit(last.end_us, self.step, seqs=in_time | closers)
+        history.commit(settled[-1].end_us, self.step)
         for fold in (history.base, history.now):
             del fold.windows[: len(settled)]
-        late = {event.seq for window in settled for event in window.counted}
+        counted = {event.seq for window in settled for event in window.counted}
+        ended = {event.seq for window in settled for event in window.events if event.time_us <= window.due_us}
+        ended |= {window.closer for window in settled if window.closer is not None}
+        opened = {window.setter.seq for window in history.now.windows if window.setter}
+        last = max((place for place, entry in enumerate(history.entries) if entry.seq in ended), default=-1)
         for place, entry in enumerate(history.entries):
-            if entry.seq in late:
-                history.entries[place] = entry._replace(roles=entry.roles & ~EXPECT)
+            used = EXPECT if entry.seq in counted else 0
+            if place <= last and entry.seq not in opened:
+                used |= AFTER
+            if used & entry.roles:
+                history.entries[place] = entry._replace(roles=entry.roles & ~used)
 
     def since(self, window: Window) -> str:
         count = f", {len(window.counted)} of {self.threshold} came" if self.threshold > 1 else ""
