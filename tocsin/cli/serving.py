@@ -52,7 +52,7 @@ async def _serve(settings: Settings, path: Path | None) -> None:
         async with running(settings, path, url=lambda: url) as app:
             http = asgi(app)
             config = uvicorn.Config(
-                http, http="httptools", lifespan="off", access_log=False, log_config=None,
+                http, http="httptools", lifespan="off", access_log=False, log_config=None, proxy_headers=False,
                 backlog=BACKLOG, timeout_graceful_shutdown=GRACE_S, server_header=False, date_header=False,
             )  # fmt: skip
             server = _Server(config)
