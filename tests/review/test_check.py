@@ -30,7 +30,11 @@ def test_a_folder_is_all_its_yaml_files_in_the_order_of_their_names(tmp_path: Pa
     assert [queue.name for queue in read_definitions(tmp_path).queues] == ["a.yml", "b.yaml", "c.YAML"]
 
 
-def test_an_empty_folder_defines_nothing(tmp_path: Path) -> None:
+def test_an_empty_folder_is_an_error_and_not_a_wish_to_remove_everything(tmp_path: Path) -> None:
+    assert [problem.message for problem in check(tmp_path)] == [
+        "there is no *.yaml or *.yml file in this folder: add one, `automations: []` is enough"
+    ]
+    (tmp_path / "none.yaml").write_text("automations: []")
     assert check(tmp_path) == []
 
 
