@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy import event as happens
 
-from tests.engine.live import T0, Live, automation, event
+from tests.engine.live import T0, Live, automation, event, put_to_sleep
 from tests.servers import BOTH, ON_SQLITE
 from tests.store.disk import Disk
 from tocsin.engine import evaluator
@@ -53,7 +53,7 @@ async def test_s1_what_was_received_before_a_verdict_is_judged_before_it(
     """The evaluator sleeps over two heartbeats and two deadlines: it still finds the first one met."""
     app = await live.start(automation(SILENT))
     await live.settle(0)
-    monkeypatch.setattr(app.evaluator, "nudge", lambda: None)
+    put_to_sleep(app, monkeypatch)
     await live.send(event(), at_s=9)
     await live.send(event(), at_s=30)
     live.turn(60)
@@ -243,7 +243,7 @@ async def test_two_evaluators_of_one_shard_judge_nothing_twice(live: Live, monke
     """Who can not move the cursor stores nothing, also when only moments were judged."""
     app = await live.start(automation(SILENT))
     await live.settle(1)
-    monkeypatch.setattr(app.evaluator, "nudge", lambda: None)
+    put_to_sleep(app, monkeypatch)
     before = app.evaluator._cursor
     assert before is not None
     await live.settle(10)

@@ -97,9 +97,7 @@ class Composite(Machine):
         seen = None
         if firing.trigger_event is not None:
             seen = Seen(firing.time_us, firing.trigger_event, firing.time_us, fired.step[0], 0, firing.chain)
-        if place in self.absent or not self.complete(
-            state, kept, ledger, place=place, at_us=fired.step[0], seen=seen
-        ):
+        if place in self.absent or not self.complete(state, kept, ledger, place=place, at_us=fired.step[0], seen=seen):
             count = sum(1 for child in self.positive if state.kept[child])
             says = "child {0} fired; {1} of {2} children have"
             self.note(state, ledger, Outcome.COUNTED, says, place + 1, count, len(self.positive),
