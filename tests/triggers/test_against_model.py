@@ -1,7 +1,7 @@
 """The judge and the brute-force model on the same random histories, judged at once and across restarts.
 
-`DISPUTED` names the histories on which the two differ and the law is on the judge's side. In that one an event comes too
-late to take its place (law O4): the model judges again what arrived before it, the judge what arrives behind it only.
+`DISPUTED` names the histories on which the two differ and the law is on the judge's side. In that one an event comes
+too late to take its place (law O4): the model judges again what arrived before it, the judge does not.
 """
 
 from __future__ import annotations
