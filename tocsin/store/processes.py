@@ -80,7 +80,9 @@ def _put(connection: Connection, process: Process, *, started_us: Micros, now_us
         "detail": json.dumps(process.detail),
     }  # fmt: skip
     changes = {name: value for name, value in row.items() if name != "name"}
-    connection.execute(dialect.insert(processes).values(row).on_conflict_do_update(["name"], set_=changes))
+    connection.execute(
+        dialect.insert(processes).values(row).on_conflict_do_update(index_elements=["name"], set_=changes)
+    )
 
 
 def _read(row: Any) -> Process:
