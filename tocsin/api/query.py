@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
+from fastapi.dependencies.models import Dependant
 
 from tocsin.api.answers import Json
 from tocsin.app import App
 from tocsin.errors import InvalidInput, NotFound, Problem
+from tocsin.schemas.findings import nearest
 from tocsin.schemas.moments import Micros, duration_us, parse_duration, to_micros
 from tocsin.store.page import LIMIT_MAX, Page
 
@@ -25,6 +28,31 @@ Running = Annotated[App, Depends(_app)]
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="How many items a page has at most.")]
 Cursor = Annotated[str | None, Query(description="The `next` of the page before.")]
 Text = Annotated[str | None, Query()]
+
+
+def only_known(request: Request) -> None:
+    """Refuse query parameters that a call does not have: a misspelt filter would else answer with everything.
+
+    Raises:
+        InvalidInput: there is one; says which known name is nearest.
+    """
+    if not request.query_params:
+        return
+    known = set(_queried(request.scope["route"].dependant))
+    says = "is not a parameter of this call" + ("" if known else ", which has none")
+    problems = [
+        Problem(f"{says}: {nearest(name, known)}" if known else says, field=name)
+        for name in dict.fromkeys(request.query_params)
+        if name not in known
+    ]
+    if problems:
+        raise InvalidInput(problems)
+
+
+def _queried(dependant: Dependant) -> Iterator[str]:
+    yield from (parameter.alias for parameter in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _queried(inner)
 
 
 def _moment_us(text: str | None, *, field: str, now_us: Micros) -> Micros | None:

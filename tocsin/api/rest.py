@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -14,6 +14,7 @@ from tocsin.api import actions, automations, definitions, events, firings, flows
 from tocsin.api.answers import Json
 from tocsin.api.errors import body_of, headers_of, status_of
 from tocsin.api.openapi import described
+from tocsin.api.query import only_known
 from tocsin.api.stream import Bell
 from tocsin.app import App
 from tocsin.errors import InvalidInput, NotJSON, Problem, TocsinError
@@ -32,8 +33,9 @@ def rest(app: App, bell: Bell) -> FastAPI:
     )
     api.state.app = app
     api.state.bell = bell
-    for routes in (events, definitions, automations, firings, actions, flows, queues, runs, health):
-        api.include_router(routes.router)
+    for routes in (events, definitions, automations, firings, actions, flows, queues, runs):
+        api.include_router(routes.router, dependencies=[Depends(only_known)])
+    api.include_router(health.router)
     api.add_exception_handler(TocsinError, _tell)
     api.add_exception_handler(RequestValidationError, _tell_invalid)
     api.add_exception_handler(HTTPException, _tell_http)
