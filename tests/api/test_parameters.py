@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
+
+
+@pytest.fixture
+def definitions(tmp_path: Path) -> Path:
+    flows = "".join(f"  - {{name: {name}, command: ['true'], queue: of-{name}}}\n" for name in "abc")
+    (path := tmp_path / "flows.yaml").write_text(f"flows:\n{flows}")
+    return path
 
 
 @pytest.mark.parametrize(
@@ -14,8 +23,9 @@ import pytest
         ("/api/firings?verdikt=missed", "verdikt", "did you mean `verdict`?"),
         ("/api/actions?sate=dead", "sate", "did you mean `state`?"),
         ("/api/runs?limit=5&que=a", "que", "did you mean `queue`?"),
+        ("/api/events/x?before=1", "before", "known here: `source`"),
         ("/api/automations?Limit=1", "Limit", "did you mean `limit`?"),
-        ("/api/queues?name=a", "name", "which has none"),
+        ("/api/queues?name=a", "name", "known here"),
     ],
 )
 async def test_a_misspelt_filter_is_refused_with_the_nearest_name(
@@ -31,3 +41,13 @@ async def test_a_misspelt_filter_is_refused_with_the_nearest_name(
 async def test_known_parameters_pass_and_probes_may_carry_anything(client: httpx.AsyncClient) -> None:
     for address in ("/api/events?event=a&since=7d&q=x&limit=3", "/api/definitions?kind=flow", "/healthz?probe=1"):
         assert (await client.get(address)).status_code == 200, address
+
+
+async def test_every_list_goes_page_by_page(client: httpx.AsyncClient) -> None:
+    for name in ("a", "b", "c"):
+        assert (await client.post("/api/runs", json={"flow": name})).status_code == 202
+    for address in ("/api/flows", "/api/queues"):
+        first = (await client.get(address, params={"limit": 2})).json()
+        last = (await client.get(address, params={"limit": 2, "cursor": first["next"]})).json()
+        assert [len(first["items"]), len(last["items"]), last["next"]] == [2, 1, None], address
+        assert (await client.get(address, params={"cursor": "nonsense"})).status_code == 422

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from tocsin.api.answers import Json
-from tocsin.api.query import Running, found
+from tocsin.api.query import Cursor, Limit, Running, found, part_of
 from tocsin.app import App
 
 KIND = "flow"
@@ -14,9 +14,9 @@ router = APIRouter(prefix="/api/flows", tags=["flows"])
 
 
 @router.get("")
-async def list_flows(app: Running) -> Json:
-    """Return all flows by name, with the moment at which each runs next by its schedule."""
-    return Json({"items": await app.flows(), "next": None})
+async def list_flows(app: Running, *, limit: Limit = 50, cursor: Cursor = None) -> Json:
+    """Return flows by name, with the moment at which each runs next by its schedule."""
+    return part_of(await app.flows(), limit=limit, cursor=cursor)
 
 
 @router.get("/{name}")

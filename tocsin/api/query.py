@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from tocsin.app import App
 from tocsin.errors import InvalidInput, NotFound, Problem
 from tocsin.schemas.findings import nearest
 from tocsin.schemas.moments import Micros, duration_us, parse_duration, to_micros
-from tocsin.store.page import LIMIT_MAX, Page
+from tocsin.store.page import LIMIT_MAX, Page, decode_cursor, encode_cursor
 
 
 def _app(request: Request) -> App:
@@ -94,6 +94,13 @@ Until = Annotated[Micros | None, Depends(until_us)]
 def paged(page: Page) -> Json:
     """Answer with a page of a list."""
     return Json({"items": page.items, "next": page.next})
+
+
+def part_of(items: Sequence[dict[str, Any]], *, limit: int, cursor: str | None) -> Json:
+    """Answer with a page of a list that is known as a whole. Raises InvalidInput."""
+    start = decode_cursor(cursor) if cursor is not None else 0
+    following = encode_cursor(start + limit) if start + limit < len(items) else None
+    return paged(Page(list(items[start : start + limit]), following))
 
 
 def found(item: dict[str, Any] | None, what: str) -> Json:

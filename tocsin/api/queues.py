@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from tocsin.api.answers import Json
-from tocsin.api.query import Running
+from tocsin.api.query import Cursor, Limit, Running, part_of
 from tocsin.app import App
 from tocsin.errors import NotFound
 from tocsin.store import queues
@@ -23,10 +23,10 @@ _UNUSED: Mapping[str, Any] = {"paused": False, "paused_by": None, "paused_at": N
 
 
 @router.get("")
-async def list_queues(app: Running) -> Json:
-    """Return all queues, those that are declared and those that are in use."""
+async def list_queues(app: Running, *, limit: Limit = 50, cursor: Cursor = None) -> Json:
+    """Return queues by name, those that are declared and those that are in use."""
     known = await _known(app)
-    return Json({"items": [known[name] for name in sorted(known)], "next": None})
+    return part_of([known[name] for name in sorted(known)], limit=limit, cursor=cursor)
 
 
 @router.post("/{name}/pause")
