@@ -87,6 +87,7 @@ async def test_a_delivery_with_a_wrong_signature_is_refused(client: httpx.AsyncC
     answer = await client.post("/hooks/github", **{**github(b"{}"), "content": b"{} "})
     assert (answer.status_code, await kept(app)) == (401, [])
     assert "X-Hub-Signature-256" in answer.json()["error"]
+    assert answer.headers["www-authenticate"].startswith("Signature ")
     assert SECRET not in answer.text
 
 

@@ -11,7 +11,8 @@ import pytest
 @pytest.fixture
 def definitions(tmp_path: Path) -> Path:
     flows = "".join(f"  - {{name: {name}, command: ['true'], queue: of-{name}}}\n" for name in "abc")
-    (path := tmp_path / "flows.yaml").write_text(f"flows:\n{flows}")
+    queues = "".join(f"  - {{name: of-{name}, concurrency: 1}}\n" for name in "abc")
+    (path := tmp_path / "flows.yaml").write_text(f"flows:\n{flows}queues:\n{queues}")
     return path
 
 
@@ -44,8 +45,6 @@ async def test_known_parameters_pass_and_probes_may_carry_anything(client: httpx
 
 
 async def test_every_list_goes_page_by_page(client: httpx.AsyncClient) -> None:
-    for name in ("a", "b", "c"):
-        assert (await client.post("/api/runs", json={"flow": name})).status_code == 202
     for address in ("/api/flows", "/api/queues"):
         first = (await client.get(address, params={"limit": 2})).json()
         last = (await client.get(address, params={"limit": 2, "cursor": first["next"]})).json()

@@ -143,3 +143,32 @@ def test_an_id_that_the_mapping_finds_comes_first() -> None:
 def test_a_secret_that_can_not_verify_is_our_fault(secret: str) -> None:
     with pytest.raises(Unavailable, match="not one of Standard Webhooks"):
         receiver(STANDARD).receive(signed(), secret)
+
+
+# What a refusal asks for (RFC 9110, section 11.6.1)
+
+
+@pytest.mark.parametrize(
+    ("verify", "challenge"),
+    [
+        ({"type": "hmac", "header": "X-Sign"}, 'Signature realm="tocsin", header="X-Sign", algorithm="hmac-sha256"'),
+        (
+            {"type": "hmac", "header": 'X"Ü', "algorithm": "sha1"},
+            'Signature realm="tocsin", header="X??", algorithm="hmac-sha1"',
+        ),
+        ({"type": "token", "header": "Authorization"}, "Bearer"),
+        ({"type": "token", "header": "authorization", "prefix": "Bearer "}, "Bearer"),
+        ({"type": "token", "header": "Authorization", "prefix": "GenieKey "}, "GenieKey"),
+        ({"type": "token", "header": "X-Token"}, 'Token realm="tocsin", header="X-Token"'),
+        ({"type": "token", "query": "token"}, 'Token realm="tocsin", query="token"'),
+        ({"type": "standard-webhooks"}, 'Signature realm="tocsin", header="webhook-signature"'),
+    ],
+)
+@pytest.mark.parametrize("headers", [{}, HEADERS | {"x-sign": "no", "x-token": "no", "authorization": "GenieKey no"}])
+def test_a_refusal_names_the_scheme_that_would_be_right(
+    verify: dict[str, Any], challenge: str, headers: dict[str, str]
+) -> None:
+    request = Request(source="shop", body=b"{}", headers=headers, received_us=SENT_US)
+    with pytest.raises(Unauthorized) as refused:
+        receiver(verify | {"secret": {"env": "SHOP"}}).receive(request, SECRET)
+    assert refused.value.challenge == challenge

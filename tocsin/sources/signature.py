@@ -29,6 +29,7 @@ TOLERANCE_US: Micros = 5 * MINUTE
 
 _TIMESTAMP_DIGITS = 12
 _BASIC = 'Basic realm="tocsin", charset="UTF-8"'
+_STANDARD = 'Signature realm="tocsin", header="webhook-signature"'
 
 
 def verify(request: Request, verification: Verification, secret: str) -> None:
@@ -62,10 +63,11 @@ def signature(body: bytes, verification: HmacVerification, secret: str) -> str:
 
 def _verify_one_place(request: Request, verification: HmacVerification | TokenVerification, secret: str) -> None:
     place, given = _given(request, verification)
+    challenge = _challenge(verification)
     if not given:
-        raise Unauthorized(f"{place} is missing: it carries the {_carried(verification)}")
+        raise Unauthorized(f"{place} is missing: it carries the {_carried(verification)}", challenge=challenge)
     if not given.startswith(verification.prefix):
-        raise Unauthorized(f"{place} does not begin with {verification.prefix!r}")
+        raise Unauthorized(f"{place} does not begin with {verification.prefix!r}", challenge=challenge)
     given = given.removeprefix(verification.prefix).strip()
     if isinstance(verification, TokenVerification):
         expected = secret
@@ -73,7 +75,29 @@ def _verify_one_place(request: Request, verification: HmacVerification | TokenVe
         expected = signature(request.body, verification, secret)
         given = given.lower() if verification.encoding == "hex" else given
     if not hmac.compare_digest(given.encode(), expected.encode()):
-        raise _wrong(place, _carried(verification), request)
+        raise _wrong(place, _carried(verification), request, challenge=challenge)
+
+
+def _challenge(verification: HmacVerification | TokenVerification) -> str:
+    """Return what RFC 9110 has every 401 say: the scheme that would be right, and where its proof goes.
+
+    No registered scheme says that a header of one's own carries a signature or a token: those names are ours.
+    """
+    if isinstance(verification, HmacVerification):
+        place = f'header="{_quoted(verification.header)}"'
+        return f'Signature realm="tocsin", {place}, algorithm="hmac-{verification.algorithm}"'
+    if verification.query is not None:
+        return f'Token realm="tocsin", query="{_quoted(verification.query)}"'
+    header = verification.header or ""
+    if header.lower() == "authorization":
+        scheme = verification.prefix.strip()
+        return scheme if scheme.isascii() and scheme.isalnum() else "Bearer"
+    return f'Token realm="tocsin", header="{_quoted(header)}"'
+
+
+def _quoted(name: str) -> str:
+    """Return a name as it may stand between quotation marks in a header."""
+    return "".join(one if one.isascii() and one.isprintable() and one not in '"\\' else "?" for one in name)
 
 
 def _verify_basic(request: Request, verification: BasicVerification, password: str) -> None:
@@ -91,17 +115,20 @@ def _verify_basic(request: Request, verification: BasicVerification, password: s
 def _verify_standard(request: Request, secret: str) -> None:
     names = ("webhook-id", "webhook-timestamp", "webhook-signature")
     if missing := [name for name in names if not request.headers.get(name)]:
-        raise Unauthorized(f"the header {missing[0]} is missing: Standard Webhooks has {', '.join(names)}")
+        message = f"the header {missing[0]} is missing: Standard Webhooks has {', '.join(names)}"
+        raise Unauthorized(message, challenge=_STANDARD)
     identity, timestamp, signatures = (request.headers[name] for name in names)
     if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= _TIMESTAMP_DIGITS):
-        raise Unauthorized("the header webhook-timestamp is not a Unix time in whole seconds")
+        message = "the header webhook-timestamp is not a Unix time in whole seconds"
+        raise Unauthorized(message, challenge=_STANDARD)
     expected = _standard_signature(request, secret, identity=identity, timestamp=int(timestamp))
     # All are compared: how many there are is no secret, which of them is right may be one.
     matches = [hmac.compare_digest(given.encode(), expected.encode()) for given in signatures.split()]
     if not any(matches):
-        raise _wrong("the header webhook-signature", "signature", request)
+        raise _wrong("the header webhook-signature", "signature", request, challenge=_STANDARD)
     if abs(int(timestamp) * SECOND - request.received_us) > TOLERANCE_US:
-        raise Unauthorized("the header webhook-timestamp is more than 5 minutes away: is the request old?")
+        message = "the header webhook-timestamp is more than 5 minutes away: is the request old?"
+        raise Unauthorized(message, challenge=_STANDARD)
 
 
 def _standard_signature(request: Request, secret: str, *, identity: str, timestamp: int) -> str:
@@ -114,10 +141,11 @@ def _standard_signature(request: Request, secret: str, *, identity: str, timesta
     try:
         return webhook.sign(identity, datetime.fromtimestamp(timestamp, UTC), request.body.decode())
     except (UnicodeDecodeError, OverflowError, ValueError, OSError):
-        raise Unauthorized("the request is not one of Standard Webhooks: text in UTF-8, sent at a time") from None
+        message = "the request is not one of Standard Webhooks: text in UTF-8, sent at a time"
+        raise Unauthorized(message, challenge=_STANDARD) from None
 
 
-def _wrong(place: str, carried: str, request: Request, *, challenge: str = "Bearer") -> Unauthorized:
+def _wrong(place: str, carried: str, request: Request, *, challenge: str) -> Unauthorized:
     same = f"do the sender and the source {request.source!r} have the same secret?"
     return Unauthorized(f"{place} carries a wrong {carried}: {same}", challenge=challenge)
 
