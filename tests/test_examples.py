@@ -20,7 +20,7 @@ RECORDED = [path for path in FOLDERS if (path / "events.jsonl").exists()]
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_the_example_is_right_and_explained(folder: Path) -> None:
-    assert check(folder) == []
+    assert check(folder).problems == []
     assert (folder / "README.md").read_text().startswith("# ")
     assert f"]({folder.name})" in (EXAMPLES / "README.md").read_text()
 

@@ -73,6 +73,14 @@ automations:
 """
 
 
+ONCALL = """\
+channels: [{name: oncall, type: slack, url: {env: ONCALL_URL}}]
+automations:
+  - {name: a, trigger: {expect: x}, actions: [{type: send-notification, channel: oncall, title: x}]}
+  - {name: b, trigger: {expect: y}, actions: [{type: log}]}
+"""
+
+
 def test_check_names_file_line_and_column_of_everything(tocsin: Tocsin, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(BROKEN)
     done = tocsin("check", "a.yaml")
@@ -90,9 +98,21 @@ def test_check_prints_problems_as_json_lines(tocsin: Tocsin, tmp_path: Path) -> 
     assert {(one["file"], one["line"]) for one in map(json.loads, done.out.splitlines())} == {("a.yaml", 3)}
 
 
-def test_check_is_content_with_what_is_right(tocsin: Tocsin, tmp_path: Path) -> None:
+def test_check_is_content_with_what_is_right_and_says_what_that_is(tocsin: Tocsin, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("automations: []")
-    assert tocsin("check", ".").status == 0
+    assert tocsin("check", ".").out == ".: all right (nothing is defined)\n"
+    (tmp_path / "a.yaml").write_text(ONCALL)
+    done = tocsin("check", ".", env={"ONCALL_URL": "https://example.org/x"})
+    assert (done.status, done.out, done.err) == (0, ".: all right (2 automations, 1 channel)\n", "")
+
+
+def test_check_warns_of_secrets_that_are_not_there(tocsin: Tocsin, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(ONCALL)
+    warning = "the secret {env: ONCALL_URL} is not there, or empty: set the environment variable ONCALL_URL"
+    done = tocsin("check", ".")
+    assert (done.status, done.err) == (0, f"warning: {warning}\n")
+    done = tocsin("check", ".", "--json")
+    assert (done.status, json.loads(done.out)) == (0, {"level": "warning", "message": warning})
 
 
 def test_schema_is_json_schema(tocsin: Tocsin) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,19 +23,27 @@ commands = typer.Typer()
 
 @commands.command()
 def check(path: options.Definitions, json: options.Json = False) -> None:
-    """Check definitions; exit status 1 with file:line:column: message for everything that is wrong."""
-    from tocsin.cli import output
-    from tocsin.review.check import check as problems_of
+    """Check definitions; exit status 1 with file:line:column: message for everything that is wrong.
 
-    problems = problems_of(path)
+    A secret that is not there where the check runs is a warning: where the server runs, it may be.
+    """
+    from tocsin.cli import output
+    from tocsin.review.check import check as checked_at
+
+    checked = checked_at(path)
+    unset = checked.missing(os.environ, lambda file: Path(file).read_text(encoding="utf-8"))
     if json:
-        for one in problems:
-            output.json_line({"file": one.file, "line": one.line, "column": one.column, "field": one.field,
-                              "message": one.message})  # fmt: skip
-        raise typer.Exit(1 if problems else 0)
-    if problems:
-        raise InvalidDefinition(problems)
-    output.line(f"{path}: all right", style="green")
+        for one in checked.problems:
+            output.json_line({"level": "error", "file": one.file, "line": one.line, "column": one.column,
+                              "field": one.field, "message": one.message})  # fmt: skip
+        for said in unset:
+            output.json_line({"level": "warning", "message": said})
+        raise typer.Exit(1 if checked.problems else 0)
+    if checked.problems:
+        raise InvalidDefinition(checked.problems)
+    output.line(f"{path}: all right ({checked.summary()})", style="green")
+    for said in unset:
+        output.note(f"warning: {said}")
 
 
 @commands.command("test")
