@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
 
 from tocsin import __version__
 from tocsin.api import actions, automations, definitions, events, firings, flows, health, queues, runs
@@ -15,12 +16,16 @@ from tocsin.api.answers import Json
 from tocsin.api.errors import body_of, headers_of, status_of
 from tocsin.api.openapi import described
 from tocsin.api.query import only_known
+from tocsin.api.reference import page
 from tocsin.api.stream import Bell
 from tocsin.app import App
 from tocsin.errors import InvalidInput, NotJSON, Problem, TocsinError
 from tocsin.sources.problems import field_name
 
 log = logging.getLogger(__name__)
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+"""What a browser may load for `/docs`: nothing but what stands in the page."""
 
 
 def rest(app: App, bell: Bell) -> FastAPI:
@@ -29,6 +34,7 @@ def rest(app: App, bell: Bell) -> FastAPI:
         title="tocsin",
         version=__version__,
         summary="An event-driven automations engine: events in, judgement, actions out.",
+        docs_url=None,  # that page would load its scripts from the web
         redoc_url=None,
     )
     api.state.app = app
@@ -41,6 +47,11 @@ def rest(app: App, bell: Bell) -> FastAPI:
     api.add_exception_handler(HTTPException, _tell_http)
     api.add_exception_handler(Exception, _tell_unexpected)
     described(api)
+
+    @api.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page(api.openapi()), headers={"content-security-policy": POLICY})
+
     return api
 
 
