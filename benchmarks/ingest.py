@@ -182,12 +182,12 @@ async def _recorded(effort: Effort, app: App) -> float:
     bodies = [
         json.dumps(list(itertools.islice(events, BATCH))).encode() for _ in range(int(effort.round_s * 50_000 / BATCH))
     ]
-    left, judged_before, began_s = iter(bodies), app.evaluator.judged, time.perf_counter()
+    left, judged_before, began_s = iter(bodies), app.shards.judged, time.perf_counter()
 
     async def send() -> None:
         while time.perf_counter() - began_s < effort.round_s and (body := next(left, None)) is not None:
             await app.recorder.record(parser.parse(body))
 
     await asyncio.gather(*(send() for _ in range(SENDERS)))
-    await app.evaluator.settled()
-    return (app.evaluator.judged - judged_before) / (time.perf_counter() - began_s)
+    await app.shards.settled()
+    return (app.shards.judged - judged_before) / (time.perf_counter() - began_s)

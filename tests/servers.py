@@ -69,7 +69,7 @@ class Postgres:
             for table in reversed(metadata.sorted_tables):
                 connection.execute(f"DELETE FROM {table.name}")  # noqa: S608 - our own name
             connection.execute("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'")
-            connection.execute("INSERT INTO head (one, seq, received_us) VALUES (1, 0, 0)")
+            connection.execute("INSERT INTO head (one, seq, received_us, outages) VALUES (1, 0, 0, 0)")
             connection.execute("INSERT INTO shards (shard, cursor, judged_us, epoch) VALUES (0, 0, 0, 0)")
 
     def url_of(self, name: str) -> str:
@@ -113,14 +113,14 @@ def found() -> tuple[str | None, str]:
     try:
         psycopg.connect(DEFAULT, connect_timeout=CONNECT_S).close()
     except psycopg.Error:
-        here = "a private one, started when it is needed" if _programs() else "none: its tests fail"
+        here = "a private one, started when it is needed" if programs() else "none: its tests fail"
         return None, here
     return DEFAULT, "the one on 127.0.0.1:5432"
 
 
 def is_missing() -> bool:
     """Return whether there is no server, none can be started, and nobody insists on one."""
-    return found()[0] is None and _programs() is None and "CI" not in os.environ
+    return found()[0] is None and programs() is None and "CI" not in os.environ
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def postgres_server() -> Iterator[Postgres]:
     if url is not None:
         yield Postgres(url)
         return
-    programs = _programs()
+    programs = programs()
     if programs is None:
         missing = "there is no PostgreSQL: install it (Debian: apt-get install postgresql) or set TOCSIN_TEST_POSTGRES"
         pytest.fail(missing)
@@ -139,7 +139,7 @@ def postgres_server() -> Iterator[Postgres]:
         yield made
 
 
-def _programs() -> Path | None:
+def programs() -> Path | None:
     """Return the folder of `initdb` and `postgres`, the newest one."""
     beside = (path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists())
     newest = sorted(beside, key=lambda path: float(path.parent.name))
@@ -149,8 +149,8 @@ def _programs() -> Path | None:
 
 @contextmanager
 def _private(programs: Path, folder: Path) -> Iterator[Postgres]:
-    owner = _somebody(folder) if os.geteuid() == 0 else None  # PostgreSQL does not run as root
-    data, port = folder / "data", _free_port()
+    owner = somebody(folder) if os.geteuid() == 0 else None  # PostgreSQL does not run as root
+    data, port = folder / "data", free_port()
     said = (folder / "log").open("wb")
     run: dict[str, Any] = {"stdout": said, "stderr": said, "user": owner, "cwd": folder}
     initdb: list[Path | str] = [
@@ -179,7 +179,7 @@ def _private(programs: Path, folder: Path) -> Iterator[Postgres]:
         said.close()
 
 
-def _somebody(folder: Path) -> str:
+def somebody(folder: Path) -> str:
     """Return a user who is not root, and give the folder to that user."""
     names = {entry.pw_name for entry in pwd.getpwall()}
     name = "postgres" if "postgres" in names else "nobody"
@@ -187,7 +187,7 @@ def _somebody(folder: Path) -> str:
     return name
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port: int = free.getsockname()[1]
         return port

@@ -17,7 +17,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from tocsin import __version__
 from tocsin.actions.ports import Ports
-from tocsin.clock import Clock, SystemClock
+from tocsin.clock import Clock, FollowingClock, SystemClock
 from tocsin.engine import standing
 from tocsin.engine.definitions import Changes, Definitions, PausePort, Texts, wanted_in
 from tocsin.engine.dispatcher import Dispatcher
@@ -30,8 +30,11 @@ from tocsin.engine.ledger import Ledger
 from tocsin.engine.messengers import Messengers
 from tocsin.engine.performer import Performer
 from tocsin.engine.ports import FoundSecrets, LogEvents, ProcessLog
-from tocsin.engine.recorder import Recorder
+from tocsin.engine.presence import Presence
+from tocsin.engine.recorder import Beat, Recorder, Records
 from tocsin.engine.retention import Keep, Retention
+from tocsin.engine.shards import Judging, Shards
+from tocsin.engine.tail import Tail
 from tocsin.engine.verdicts import Verdicts
 from tocsin.engine.watcher import Watcher
 from tocsin.errors import HomeInUse, Unavailable
@@ -40,12 +43,14 @@ from tocsin.flows.ports import QueuePort, RunPort
 from tocsin.flows.worker import Catalog, Worker
 from tocsin.schemas.firing import Decision
 from tocsin.schemas.moments import SECOND, Micros, duration_us
-from tocsin.settings import Settings
-from tocsin.store import applied, log, schema, uptime
+from tocsin.settings import ROLES, Settings
+from tocsin.store import applied, log, schema, states
 from tocsin.store.checkpoint import Checkpointer
 from tocsin.store.database import Connection, Database
 from tocsin.store.files import digest_of, read_texts
-from tocsin.store.writer import Writer
+from tocsin.store.processes import BEAT_S, Process
+from tocsin.store.signals import Listener
+from tocsin.store.writer import Fresh, Signal, Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,31 +77,68 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What every part of a server stands on."""
+    """What every part of a server stands on.
+
+    `judging` is the writer of those who judge: on PostgreSQL one of its own, so that nobody waits for it to append.
+    `name` is the process's, never used again by another.
+    """
 
     settings: Settings
     clock: Clock
     database: Database
     writer: Writer
+    judging: Writer
     definitions: Definitions
+    name: str
+
+    @property
+    def receives(self) -> bool:
+        """Whether this process takes events, so that the time of the log is its to move."""
+        return "api" in self.settings.roles
 
 
 class App:
-    """A running server, without the HTTP in front of it."""
+    """A running server, without the HTTP in front of it. All parts are there; those of its roles are at work."""
 
-    def __init__(self, ground: Ground, *, evaluator: Evaluator, dispatcher: Dispatcher, worker: Worker) -> None:
+    def __init__(self, ground: Ground, *, shards: Shards, dispatcher: Dispatcher, worker: Worker) -> None:
         """Keep the parts."""
         self.settings = ground.settings
+        self.roles = ground.settings.roles
+        self.name = ground.name
         self.clock = ground.clock
         self.database = ground.database
         self.writer = ground.writer
+        self.judging = ground.judging
         self.definitions = ground.definitions
-        self.recorder = Recorder(ground.writer, queue_events=ground.settings.queue_events)
-        self.evaluator = evaluator
+        self.recorder: Records = Recorder(ground.writer, queue_events=ground.settings.queue_events)
+        self.shards = shards
         self.dispatcher = dispatcher
         self.worker = worker
-        self.retention = _retention(ground, evaluator)
+        self.retention = _retention(ground, shards)
         self.watcher: Watcher | None = None
+        self.on_log: list[Callable[[], None]] = []
+        for writer in {ground.writer, ground.judging}:
+            writer.on_fresh.append(self._appended)
+
+    def _appended(self, fresh: list[Fresh]) -> None:
+        """Hand over what this process has appended; in the thread of a writer."""
+        if "evaluator" in self.roles:
+            self.shards.hear(fresh)
+        for call in self.on_log:
+            call()
+
+    def hear(self, signal: Signal | None) -> None:
+        """Look for what other processes have done: what a signal says, or everything."""
+        if signal in (Signal.LOG, None):
+            self.shards.nudge()
+            for call in self.on_log:
+                call()
+        if signal in (Signal.INTENTS, None):
+            self.dispatcher.nudge()
+        if signal in (Signal.RUNS, None):
+            self.worker.wake()
+        if signal in (Signal.SHARDS, None):
+            self.shards.take()
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a query of the store in a thread. Raises Unavailable."""
@@ -108,7 +150,7 @@ class App:
 
     async def automation(self, name: str) -> dict[str, object] | None:
         """Return one automation with what it waits for."""
-        return await self.read(standing.automation, self.definitions, self.evaluator, name=name)
+        return await self.read(standing.automation, self.definitions, self.shards, name=name)
 
     async def forget(self, name: str, labels: Mapping[str, str]) -> list[Decision]:
         """Stop watching one key of an automation (law P8); return the decisions about it.
@@ -116,12 +158,12 @@ class App:
         Raises:
             NotFound, InvalidInput, Conflict: as `engine.forgetting.forget`.
         """
-        await self.evaluator.settled()  # or else an event that was there before would bring it back
-        return await self.writer.run(lambda tx: forget(tx, self.evaluator, name, labels=labels))
+        await self.shards.settled()  # or else an event that was there before would bring it back
+        return await self.writer.run(lambda tx: forget(tx, self.shards, name, labels=labels))
 
     async def flows(self) -> list[dict[str, object]]:
         """Return all flows: definition, origin, whether the schedule is paused, when it runs next."""
-        return await self.read(standing.flows, self.definitions, self.evaluator)
+        return await self.read(standing.flows, self.definitions, self.shards)
 
     async def flow(self, name: str) -> dict[str, object] | None:
         """Return one flow as `flows` does."""
@@ -143,21 +185,21 @@ class App:
 
     async def readiness(self) -> Readiness:
         """Say whether the server does its work, and how late it is."""
-        head_seq, _ = await self.read(log.newest)
-        progress = self.evaluator.progress
-        judged_seq = progress.seq if progress is not None else 0
+        head_seq = (await self.read(log.newest)).seq
+        progress = self.shards.progress
+        judged_seq = progress.seq if progress is not None else await self.read(states.judged_seq)
         lag_s = 0.0
         if judged_seq < head_seq:
             oldest = await self.read(log.after, judged_seq, limit=1)
             lag_s = max(0.0, (self.clock.now_us() - oldest[0].received_us) / SECOND) if oldest else 0.0
-        ready = progress is not None and lag_s <= LAG_READY_S
+        ready = lag_s <= LAG_READY_S
         reason = "" if ready else f"judgement is {lag_s:.0f} s late"
         problem = self.watcher.problem if self.watcher is not None else ""
         return Readiness(ready, round(lag_s, 3), max(0, head_seq - judged_seq), self.recorder.waiting, reason, problem)
 
     async def settled(self) -> None:
         """Wait until what is in the log was judged, and what was to be done was tried; for tests."""
-        await self.evaluator.settled()
+        await self.shards.settled()
         await self.dispatcher.settled()
 
 
@@ -174,25 +216,54 @@ async def running(
     """
     wanted = None if path is None else await asyncio.to_thread(_wanted, settings, path)
     async with AsyncExitStack() as stack:
-        stack.enter_context(locked(settings.home))
-        ground = await _ground(stack, settings, clock or SystemClock())
+        ground = await _ground(stack, settings, clock)
         worker = _worker(ground, path, url)
-        dispatcher = await stack.enter_async_context(await _dispatcher(stack, ground))
-        evaluator = _evaluator(ground, dispatcher)
-        app = App(ground, evaluator=evaluator, dispatcher=dispatcher, worker=worker)
+        dispatcher = await _dispatcher(stack, ground)
+        beat = Beat(ground.writer)
+        app = App(ground, shards=_shards(ground, dispatcher, beat), dispatcher=dispatcher, worker=worker)
         if wanted is not None:
             await ground.definitions.apply_files(wanted[0], digest=wanted[1])
-        await evaluator.start()
-        stack.callback(evaluator.close)
-        await worker.start()
-        stack.push_async_callback(worker.stop)
-        app.retention.start()
-        stack.push_async_callback(app.retention.close)
+        await _begin(stack, app, beat)
         if path is not None:
             app.watcher = Watcher(path, partial(app.load, path))
             app.watcher.start()
             stack.push_async_callback(app.watcher.close)
         yield app
+
+
+async def _begin(stack: AsyncExitStack, app: App, beat: Beat) -> None:
+    """Set the parts of the process's roles to work, each after those that it hands something to."""
+    shared = not app.database.is_sqlite
+    presence = Presence(app.writer, _process(app), every_s=BEAT_S if shared else 5 * BEAT_S, detail=dict)
+    await presence.start()
+    stack.push_async_callback(presence.close)
+    if "dispatcher" in app.roles:
+        await stack.enter_async_context(app.dispatcher)
+    if shared and "api" in app.roles:
+        beat.start()
+        stack.push_async_callback(beat.close)
+    if "evaluator" in app.roles:
+        await app.shards.start()
+        stack.push_async_callback(app.shards.close)
+        app.retention.start()
+        stack.push_async_callback(app.retention.close)
+    if "worker" in app.roles:
+        await app.worker.start()
+        stack.push_async_callback(app.worker.stop)
+    if shared:
+        loop = asyncio.get_running_loop()
+
+        def heard(signal: Signal | None) -> None:
+            loop.call_soon_threadsafe(app.hear, signal)
+
+        listener = Listener(app.database, heard)
+        listener.start()
+        stack.push_async_callback(asyncio.to_thread, listener.close)
+
+
+def _process(app: App) -> Process:
+    roles = tuple(role for role in ROLES if role in app.roles)
+    return Process(app.name, roles, platform.node(), os.getpid(), __version__)
 
 
 def _wanted(settings: Settings, path: Path) -> tuple[Texts, str] | None:
@@ -211,44 +282,65 @@ def _wanted(settings: Settings, path: Path) -> tuple[Texts, str] | None:
     return wanted_in(texts), digest
 
 
-async def _ground(stack: AsyncExitStack, settings: Settings, clock: Clock) -> Ground:
-    """Open the store and read what is defined."""
-    database = Database(settings.database_url(), alone=True)
+async def _ground(stack: AsyncExitStack, settings: Settings, clock: Clock | None) -> Ground:
+    """Open the store and read what is defined; without a clock, take the machine's, or PostgreSQL's."""
+    database = Database(settings.database_url())
+    if database.is_sqlite:
+        stack.enter_context(locked(settings.home))
     stack.callback(database.close)
-    await asyncio.to_thread(schema.prepare, database)
-    writer = Writer(database, clock, floor_us=await asyncio.to_thread(database.read, uptime.newest_moment))
-    writer.start()
-    stack.push_async_callback(asyncio.to_thread, writer.close)
+    await asyncio.to_thread(schema.prepare, database, shards=settings.shards)
+    if clock is None:
+        clock = SystemClock() if database.is_sqlite else FollowingClock(SystemClock())
+    floor_us = (await asyncio.to_thread(database.read, log.newest)).received_us if database.is_sqlite else 0
+    made = partial(
+        Writer, database, clock, floor_us=floor_us, blind_after_us=duration_us(settings.blind_after),
+        receives="api" in settings.roles,
+    )  # fmt: skip
+    writer = made()
+    judging = writer if database.is_sqlite else made()
+    for one in (judging, writer) if judging is not writer else (writer,):
+        one.start()
+        stack.push_async_callback(asyncio.to_thread, one.close)
     if database.is_sqlite:
         checkpointer = Checkpointer(database, writer)
         checkpointer.start()
         stack.push_async_callback(asyncio.to_thread, checkpointer.close)
     definitions = Definitions(writer, database, api_secrets=settings.api_secrets)
     await writer.run(definitions.load)
-    return Ground(settings, clock, database, writer, definitions)
+    name = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+    return Ground(settings, clock, database, writer, judging, definitions, name)
 
 
-def _evaluator(ground: Ground, dispatcher: Dispatcher) -> Evaluator:
+def _shards(ground: Ground, dispatcher: Dispatcher, beat: Beat) -> Shards:
     settings, loop = ground.settings, asyncio.get_running_loop()
+    shared = not ground.database.is_sqlite
     settle_us: Micros = duration_us(settings.settle)
 
     def call_soon(call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
 
-    return Evaluator(
-        ground.writer,
-        ground.clock,
-        in_force=InForce(0, lateness_us=duration_us(settings.lateness), settle_us=settle_us),
-        ledger=Ledger(blind_after_us=duration_us(settings.blind_after), settle_us=settle_us),
-        verdicts=Verdicts(max_depth=settings.max_depth, dispatcher=dispatcher, call_soon=call_soon),
-    )
+    ledger = Ledger(settle_us=settle_us, beats=not shared)
+    verdicts = Verdicts(max_depth=settings.max_depth, dispatcher=dispatcher, call_soon=call_soon)
+    tail = Tail()
+
+    def make(shard: int) -> Evaluator:
+        in_force = InForce(shard, lateness_us=duration_us(settings.lateness), settle_us=settle_us)
+        return Evaluator(
+            in_force=in_force, ledger=ledger, verdicts=verdicts, tail=tail, owner=ground.name if shared else None
+        )
+
+    judging = Judging(
+        make, tail, owner=ground.name if shared else None, beat=beat.now if shared and ground.receives else None,
+        waits=shared and not ground.receives,
+    )  # fmt: skip
+    return Shards(ground.judging, ground.clock, judging)
 
 
-def _retention(ground: Ground, evaluator: Evaluator) -> Retention:
+def _retention(ground: Ground, shards: Shards) -> Retention:
     settings = ground.settings
     keep = Keep(duration_us(settings.keep_events), duration_us(settings.keep_firings), duration_us(settings.keep_runs))
     forget = partial(forget_output, settings.home)
-    return Retention(ground.writer, ground.database, ground.clock, evaluator=evaluator, keep=keep, forget=forget)
+    return Retention(ground.writer, ground.database, ground.clock, shards=shards, keep=keep, forget=forget)
 
 
 def _catalog(definitions: Definitions) -> Catalog:
@@ -291,8 +383,7 @@ async def _dispatcher(stack: AsyncExitStack, ground: Ground) -> Dispatcher:
     )
     jitter = Random()  # noqa: S311 - spreads retries, hides nothing
     performer = Performer(ports, clock=ground.clock, definition=definitions.automation, random=jitter)
-    owner = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
-    return Dispatcher(performer, database=ground.database, writer=ground.writer, clock=ground.clock, owner=owner)
+    return Dispatcher(performer, database=ground.database, writer=ground.writer, clock=ground.clock, owner=ground.name)
 
 
 @contextmanager

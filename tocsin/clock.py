@@ -32,3 +32,29 @@ class SystemClock:
     def monotonic_s(self) -> float:
         """Return the machine's monotonic time in seconds."""
         return time.monotonic()
+
+
+class FollowingClock:
+    """A clock that is set from time to time, and goes on steadily in between.
+
+    Processes on several machines so agree on one clock, the database's: a machine whose own wall clock is wrong, or is
+    stepped, does no harm.
+    """
+
+    def __init__(self, own: Clock) -> None:
+        """Begin with the machine's own time."""
+        self._own = own
+        self._set = (own.now_us(), own.monotonic_s())
+
+    def follow(self, now_us: int) -> None:
+        """Go on from this moment, in microseconds since the Unix epoch; from any thread."""
+        self._set = (now_us, self._own.monotonic_s())
+
+    def now_us(self) -> int:
+        """Return the present moment in microseconds since the Unix epoch."""
+        then_us, then_s = self._set
+        return then_us + int((self._own.monotonic_s() - then_s) * 1_000_000)
+
+    def monotonic_s(self) -> float:
+        """Return the machine's monotonic time in seconds."""
+        return self._own.monotonic_s()

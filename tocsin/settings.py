@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tocsin.schemas.moments import Duration
+
+Role = Literal["api", "recorder", "evaluator", "dispatcher", "worker"]
+ROLES: tuple[Role, ...] = get_args(Role)
+"""What a process can do: take events and answer, record them from the bus, judge, act, run flows."""
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -21,6 +25,12 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".tocsin"), description="Where the SQLite file, the lock and the output of runs live.")
     database: str | None = Field(None, repr=False, description="Database URL; by default SQLite in the home directory.")
+    roles: Annotated[frozenset[Role], NoDecode] = Field(
+        frozenset(ROLES), description="What this process does; by default everything. Fewer need a PostgreSQL database."
+    )
+    shards: int = Field(
+        8, ge=1, le=1024, description="Among how many shards a new PostgreSQL database divides its automations."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on; other than loopback needs a token.")
     port: int = Field(8710, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     token: SecretStr | None = Field(None, description="Bearer token of administrators.")
@@ -53,7 +63,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
-        for name in ("api_secrets", "allow_hosts"):
+        for name in ("api_secrets", "allow_hosts", "roles"):
             if isinstance(text := values.get(name), str):
                 values[name] = frozenset(part.strip() for part in text.split(",") if part.strip())
         return values
@@ -71,6 +81,14 @@ class Settings(BaseSettings):
             raise ValueError(f"listening on {self.host} needs TOCSIN_TOKEN; without a token only loopback is allowed")
         if self.token is None and self.emit_token is not None:
             raise ValueError("TOCSIN_EMIT_TOKEN protects nothing without TOCSIN_TOKEN: set that, too")
+        return self
+
+    @model_validator(mode="after")
+    def _split_where_shared(self) -> Self:
+        if not self.roles:
+            raise ValueError(f"a process without a role does nothing: name some of {', '.join(ROLES)}")
+        if self.roles != frozenset(ROLES) and self.database_url().startswith("sqlite"):
+            raise ValueError("roles are divided among processes that share a PostgreSQL database: set TOCSIN_DATABASE")
         return self
 
     def database_url(self) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 
 from tocsin.app import App, running
 from tocsin.engine.definitions import wanted_of
+from tocsin.engine.evaluator import Evaluator
 from tocsin.engine.recorder import Receipt
 from tocsin.schemas.document import Document, load
 from tocsin.schemas.event import Arrival, Event
@@ -51,8 +52,14 @@ def document(*automations: Mapping[str, Any], **sections: Any) -> Document:
 
 def put_to_sleep(app: App, patched: pytest.MonkeyPatch) -> None:
     """Have the evaluator judge when it is told to, and neither by itself nor behind what is appended."""
-    patched.setattr(app.evaluator, "nudge", lambda: None)
+    patched.setattr(app.shards, "nudge", lambda: None)
     patched.setattr(app.writer, "follower", None)
+
+
+def evaluator_of(app: App) -> Evaluator:
+    """Return the evaluator of the one shard that there is."""
+    (evaluator,) = app.shards._evaluators.values()
+    return evaluator
 
 
 class Live:
@@ -105,7 +112,7 @@ class Live:
         """Wait until everything up to a moment was judged; what is due at the moment itself is, too."""
         self.turn(at_s)
         self.clock.set(self.clock.now_us() + 1)
-        await self.app.evaluator.settled()
+        await self.app.shards.settled()
 
     def turn(self, at_s: float | None) -> None:
         """Turn the clock to a moment given in seconds from the start; never back."""

@@ -34,7 +34,7 @@ async def test_the_evaluator_goes_on_by_itself_when_the_database_is_back(
         with pytest.raises(Unavailable):
             await live.send(event("start", id="refused"), at_s=2)
         with pytest.raises(Unavailable):
-            await live.app.evaluator.settled()
+            await live.app.shards.settled()
     finally:
         await asyncio.to_thread(lambda: postgres.cut(url, off=False))
     live.turn(120)

@@ -296,7 +296,7 @@ async def test_a_change_takes_effect_at_its_place_also_when_the_evaluator_comes_
     live.turn(8)
     await live.apply(automation(SWITCH | {"within": "30s"}))
     live.turn(60)
-    await app.evaluator.settled()
+    await app.shards.settled()
     assert [(round(at_s), verdict) for at_s, verdict, _ in live.fired()] == [(38, "missed")]
 
 
@@ -362,14 +362,14 @@ async def test_changes_take_effect_at_their_places_however_late_they_are_judged(
             for _ in range(40):
                 await steps.go(server)
                 if judges:
-                    await app.evaluator.settled()
+                    await app.shards.settled()
             if not judges:
-                app.evaluator.close()
+                app.shards.close()
                 await server.stop()
         if not judges:
             await server.start()
         server.turn(steps.at_s + 200)
-        await server.app.evaluator.settled()
+        await server.app.shards.settled()
     try:
         assert told(quick) == told(late)
         assert quick.firings()

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy import event as happens
 
-from tests.engine.live import T0, Live, automation, event, put_to_sleep
+from tests.engine.live import T0, Live, automation, evaluator_of, event, put_to_sleep
 from tests.servers import BOTH, ON_SQLITE
 from tests.store.disk import Disk
 from tocsin.engine import evaluator
@@ -31,7 +31,7 @@ async def judged(live: Live) -> None:
     """Wait until the evaluator has come to the end of the log by itself, at most ten seconds."""
     newest = live.log()[-1].seq
     async with asyncio.timeout(10):
-        while (progress := live.app.evaluator.progress) is None or progress.seq < newest:  # noqa: ASYNC110 - no signal
+        while (progress := live.app.shards.progress) is None or progress.seq < newest:  # noqa: ASYNC110 - no signal
             await asyncio.sleep(0.001)
 
 
@@ -57,7 +57,7 @@ async def test_s1_what_was_received_before_a_verdict_is_judged_before_it(
     await live.send(event(), at_s=9)
     await live.send(event(), at_s=30)
     live.turn(60)
-    await app.evaluator.settled()
+    await app.shards.settled()
     assert live.fired() == [(19.0, "missed", {}), (30.0, "resolved", {}), (40.0, "missed", {})]
 
 
@@ -69,7 +69,7 @@ async def test_s1_verdicts_wait_for_arrivals_in_the_same_commit(live: Live) -> N
 
     def unit(tx: Transaction) -> None:
         log.append(tx, [Draft(event())])
-        app.evaluator._step(tx)
+        app.shards._step(tx)
 
     await app.writer.run(unit)
     await live.settle(19)
@@ -80,7 +80,7 @@ async def test_a_wake_up_is_never_lost(live: Live, monkeypatch: pytest.MonkeyPat
     """What is appended while a step is under way is judged without waiting for the next look."""
     monkeypatch.setattr(evaluator, "LOOK_S", 3600.0)
     app = await live.start(automation(EACH))
-    store = app.evaluator._verdicts.store
+    store = evaluator_of(app)._verdicts.store
     left = iter(range(20))
 
     def store_and_append(*args: Any, **kwargs: Any) -> None:
@@ -88,7 +88,7 @@ async def test_a_wake_up_is_never_lost(live: Live, monkeypatch: pytest.MonkeyPat
         if next(left, None) is not None:
             app.writer.submit(lambda tx: log.append(tx, [Draft(event())]))
 
-    monkeypatch.setattr(app.evaluator._verdicts, "store", store_and_append)
+    monkeypatch.setattr(evaluator_of(app)._verdicts, "store", store_and_append)
     await live.send(event())
     await judged(live)
     async with asyncio.timeout(10):
@@ -101,7 +101,7 @@ async def test_what_memory_does_not_hold_is_read_from_the_log(live: Live, monkey
     monkeypatch.setattr(evaluator, "BATCH_EVENTS", 5)
     app = await live.start(automation(EACH))
     await asyncio.gather(*(live.send(*(event(id=f"{part}-{one}") for one in range(6))) for part in range(10)))
-    await app.evaluator.settled()
+    await app.shards.settled()
     sent = [placed.seq for placed in live.log() if placed.event.event == "a"]
     assert [one.events for one in live.firings()] == [(seq,) for seq in sent]
 
@@ -112,8 +112,8 @@ async def test_a_deadline_that_moved_is_not_looked_for_any_more(live: Live) -> N
     for at_s in (2, 4, 6):
         await live.send(event(), at_s=at_s)
     await live.settle(12)
-    assert app.evaluator.progress is not None
-    assert app.evaluator.progress.next_us == T0 + 16 * SECOND
+    assert app.shards.progress is not None
+    assert app.shards.progress.next_us == T0 + 16 * SECOND
 
 
 async def test_what_is_due_at_one_moment_is_judged_together(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,10 +134,10 @@ async def test_e1_judgement_goes_on_when_the_clock_steps_back_and_forth(live: Li
     live.clock.set(T0 - 3600 * SECOND)
     await live.send(event())
     live.clock.advance(8)
-    await app.evaluator.settled()
+    await app.shards.settled()
     live.clock.set(T0 + 12 * SECOND)
     await live.send(event("b"))
-    await app.evaluator.settled()
+    await app.shards.settled()
     received = [placed.received_us for placed in live.log() if placed.event.source == ""]
     assert received == [T0 + 5 * SECOND, T0 + 5 * SECOND, T0 + 12 * SECOND]
     assert live.fired() == []
@@ -154,7 +154,7 @@ async def test_s1_no_event_is_received_before_a_verdict_that_was_given(live: Liv
     await live.start()
     await live.send(event())
     assert live.log()[-1].received_us > T0 + 30 * SECOND
-    await live.app.evaluator.settled()
+    await live.app.shards.settled()
     assert [verdict for _, verdict, _ in live.fired()] == ["missed", "resolved"]
 
 
@@ -196,8 +196,8 @@ async def test_f2_a_step_that_is_undone_leaves_nothing_and_repeated_says_the_sam
     assert len(set(ids)) == len(set(actions)) == len(ids) == len(actions) == 4
     assert told == ["tocsin.automation.fired"] * 4
     await app.dispatcher.settled()
-    await app.evaluator.settled()
-    assert app.evaluator.judged == app.evaluator.progress.seq - _gaps(live)  # type: ignore[union-attr]
+    await app.shards.settled()
+    assert app.shards.judged == app.shards.progress.seq - _gaps(live)  # type: ignore[union-attr]
 
 
 def _gaps(live: Live) -> int:
@@ -208,15 +208,15 @@ async def test_f2_what_fires_in_a_step_whose_group_is_lost_fires_once(live: Live
     """The group of the step is broken by another unit: everything in it is run again."""
     app = await live.start(automation({"expect": "a", "threshold": 2, "within": "1m"}))
     await live.send(event())
-    await app.evaluator.settled()
+    await app.shards.settled()
 
     def broken(tx: Transaction) -> None:
         tx.connection.exec_driver_sql("SELECT * FROM nowhere")
 
-    group = app.recorder.record([event()]), app.writer.run(app.evaluator._step), app.writer.run(broken)
+    group = app.recorder.record([event()]), app.writer.run(app.shards._step), app.writer.run(broken)
     results = await asyncio.gather(*group, return_exceptions=True)
     assert isinstance(results[2], Unavailable)
-    await app.evaluator.settled()
+    await app.shards.settled()
     assert [len(one.events) for one in live.firings()] == [2]
     assert live.outcomes().count("counted") == 1
 
@@ -227,7 +227,7 @@ async def test_evaluation_goes_on_once_the_disk_has_room_again(live: Live, monke
     app = await live.start(automation(EACH | {"for_each": ["id"]}, actions=[]))
     disk = Disk(app.database)
     await live.send(*(event(resource=f"{number}") for number in range(200)))
-    await app.evaluator.settled()
+    await app.shards.settled()
     disk.leave(3, app.database)
     requests = [live.send(event(payload="x" * 1_000)) for _ in range(50)]
     refused = [one for one in await asyncio.gather(*requests, return_exceptions=True) if isinstance(one, Unavailable)]
@@ -244,7 +244,7 @@ async def test_two_evaluators_of_one_shard_judge_nothing_twice(live: Live, monke
     app = await live.start(automation(SILENT))
     await live.settle(1)
     put_to_sleep(app, monkeypatch)
-    before = app.evaluator._cursor
+    before = evaluator_of(app)._cursor
     assert before is not None
     await live.settle(10)
     late = states.Cursor(before.shard, before.seq, before.judged_us + SECOND, before.epoch)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -24,7 +23,7 @@ from tocsin.schemas.automation import Automation
 from tocsin.schemas.event import Event
 from tocsin.schemas.firing import Decision, Firing
 from tocsin.schemas.moments import MINUTE, Micros, to_micros
-from tocsin.store import uptime
+from tocsin.store.log import outages_of
 from tocsin.triggers.judge import Armed, Judge, Outage
 from tocsin.triggers.simulate import Memory
 
@@ -76,8 +75,7 @@ def judged_at_once(live: Live, story: Story) -> tuple[list[Firing], list[Decisio
         if from_us is not None:
             stored = [placed for placed in log if placed.seq < marker.seq and placed.received_us >= from_us]
             memory.run(stored, until_us=None, prime=one.name)
-    stretches = live.read(uptime.stretches)
-    outages = [Outage(before[1], after[0], after[0] + MINUTE) for before, after in pairwise(stretches)]
+    outages = [Outage(start_us, end_us, end_us + MINUTE) for start_us, end_us in live.read(outages_of)]
     judgement = memory.run(log, until_us=story.until_us, outages=outages)
     return judgement.firings, judgement.decisions
 
@@ -97,9 +95,9 @@ async def play(live: Live, story: Story) -> None:
             await live.restart()
         await live.app.recorder.record(events)
         if random.random() < 0.3:
-            await live.app.evaluator.settled()
+            await live.app.shards.settled()
     live.clock.set(story.until_us + 1)
-    await live.app.evaluator.settled()
+    await live.app.shards.settled()
 
 
 @pytest.mark.parametrize("seed", range(18))
@@ -147,11 +145,11 @@ async def play_with_outages(live: Live, story: Story) -> None:
             defined = True
         while waiting and waiting[0][0] == at_us:
             await live.app.recorder.record(waiting.pop(0)[1])
-        await live.app.evaluator.settled()
+        await live.app.shards.settled()
         if any(start == at_us for start, _ in story.gaps) and random.random() < 0.6:
             await live.stop()
     live.clock.set(story.until_us + 1)
-    await live.app.evaluator.settled()
+    await live.app.shards.settled()
 
 
 @pytest.mark.parametrize(
@@ -160,8 +158,7 @@ async def play_with_outages(live: Live, story: Story) -> None:
 async def test_s2_outages_are_judged_live_as_they_are_when_looking_back(live: Live, seed: int) -> None:
     story = Story(500 + seed, outages=True)
     await play_with_outages(live, story)
-    stretches = live.read(uptime.stretches)
-    assert [(before[1], after[0]) for before, after in pairwise(stretches)] == list(story.gaps)
+    assert live.read(outages_of) == list(story.gaps)
     compare(live, story)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from tests.engine.live import T0, Live, automation, event
+from tests.engine.live import T0, Live, automation, evaluator_of, event
 from tocsin.schemas.moments import SECOND, from_micros
-from tocsin.store import firings, uptime
+from tocsin.store import firings, log
 
 SILENT = {"type": "absence", "expect": "a", "within": "10s"}
 SCHEDULE = {"type": "schedule", "every": "10s"}
@@ -23,8 +22,7 @@ def live(live: Live) -> Live:
 
 def outages(live: Live) -> list[tuple[float, float]]:
     """Return the outages in the ledger, in seconds from the start."""
-    stretches = live.read(uptime.stretches)
-    return [((before[1] - T0) / SECOND, (after[0] - T0) / SECOND) for before, after in pairwise(stretches)]
+    return [((start_us - T0) / SECOND, (end_us - T0) / SECOND) for start_us, end_us in live.read(log.outages_of)]
 
 
 async def up(live: Live, *, until_s: int) -> None:
@@ -32,7 +30,7 @@ async def up(live: Live, *, until_s: int) -> None:
     now_s = (live.clock.now_us() - T0) // SECOND
     for at_s in [*range(now_s, until_s, 5), until_s]:
         live.turn(at_s)
-        await live.app.evaluator.settled()
+        await live.app.shards.settled()
 
 
 async def test_a_first_start_has_no_outage(live: Live) -> None:
@@ -99,18 +97,18 @@ async def test_an_outage_that_is_noted_in_a_step_that_is_undone_is_noted_again(
 ) -> None:
     app = await live.start(automation(SILENT))
     await up(live, until_s=5)
-    real, failures = app.evaluator._arrivals, iter(range(2))
+    real, failures = evaluator_of(app)._arrivals, iter(range(2))
 
     def failing(*args: Any) -> Any:
         if next(failures, None) is not None:
             raise RuntimeError("not now")
         return real(*args)
 
-    monkeypatch.setattr(app.evaluator, "_arrivals", failing)
+    monkeypatch.setattr(evaluator_of(app), "_arrivals", failing)
     live.turn(40)
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            await app.writer.run(app.evaluator._step)
+            await app.writer.run(app.shards._step)
     await up(live, until_s=101)
     assert outages(live) == [(5.0, 40.0)]
     assert live.fired() == [(100.0, "unknown", {})]
@@ -146,8 +144,8 @@ async def test_t2_a_schedule_goes_on_when_an_outage_ends(live: Live) -> None:
 async def test_the_ledger_is_kept_while_nothing_happens(live: Live) -> None:
     await live.start()
     await up(live, until_s=300)
-    [(from_us, to_us)] = live.read(uptime.stretches)
-    assert (from_us, to_us) == (T0, T0 + 300 * SECOND)
+    assert live.read(log.newest).received_us == T0 + 300 * SECOND
+    assert outages(live) == []
 
 
 @pytest.mark.parametrize("suspended", [True, False])

@@ -31,7 +31,7 @@ DEAD_END = {"type": "call-webhook", "url": "http://127.0.0.1:9/", "retry": {"att
 
 async def sweep(app: App, keep: Keep = KEEP) -> Swept:
     retention = Retention(
-        app.writer, app.database, app.clock, evaluator=app.evaluator, keep=keep, forget=lambda ids: None, pace=AT_ONCE
+        app.writer, app.database, app.clock, shards=app.shards, keep=keep, forget=lambda ids: None, pace=AT_ONCE
     )
     return await retention.sweep()
 
@@ -73,7 +73,7 @@ async def test_what_was_not_judged_yet_stays(live: Live) -> None:
     app = await live.start()
     await live.send(event(id="judged"))
     await live.settle()
-    app.evaluator.close()  # as if judgement were far behind
+    app.shards.close()  # as if judgement were far behind
     await live.send(event(id="waiting"))
     live.turn(11 * DAY_S)
     await sweep(app)
@@ -115,7 +115,7 @@ async def test_events_that_an_unfinished_action_answers_to_stay(live: Live) -> N
     await live.settle()
     await app.dispatcher.settled()
     live.turn(11 * DAY_S)
-    app.evaluator.close()
+    app.shards.close()
     await sweep(app, Keep(events_us=10 * DAY, firings_us=5 * DAY, runs_us=DAY))
     assert ids(live) == ["told"]
     assert (count(live, "firings"), count(live, "intents")) == (1, 1)
@@ -228,13 +228,13 @@ async def test_s2_an_outage_is_known_as_long_as_something_may_be_judged_by_it(li
     await live.settle()
     for day in (1, 2, 19):
         await live.settle(day * DAY_S)
-    assert count(live, "uptime") == 4
+    assert count(live, "outages") == 3
     await live.settle(21.5 * DAY_S)
     await sweep(app)
-    assert count(live, "uptime") == 4  # the outage between the first two ended 20.5 days ago, but not the one behind
+    assert count(live, "outages") == 3  # one ended 20.5 days ago, another 19.5: KEEP is 20
     await live.settle(40 * DAY_S)
     await sweep(app)
-    assert count(live, "uptime") == 3
+    assert count(live, "outages") == 1
 
 
 async def test_a_busy_writer_goes_first_but_not_for_ever(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +243,7 @@ async def test_a_busy_writer_goes_first_but_not_for_ever(live: Live, monkeypatch
     await live.settle(11 * DAY_S)
     monkeypatch.setattr(Retention, "_is_busy", lambda self: True)
     patient = Retention(
-        app.writer, app.database, app.clock, evaluator=app.evaluator, keep=KEEP, forget=lambda ids: None,
+        app.writer, app.database, app.clock, shards=app.shards, keep=KEEP, forget=lambda ids: None,
         pace=Pace(rest_s=0, patience_s=0.05),
     )  # fmt: skip
     async with asyncio.timeout(10):
@@ -260,7 +260,7 @@ async def test_it_comes_by_itself_and_survives_what_fails(live: Live, monkeypatc
 
     monkeypatch.setattr(Retention, "sweep", failing)
     retention = Retention(
-        app.writer, app.database, app.clock, evaluator=app.evaluator, keep=KEEP, forget=lambda ids: None,
+        app.writer, app.database, app.clock, shards=app.shards, keep=KEEP, forget=lambda ids: None,
         pace=Pace(first_s=0, every_s=0),
     )  # fmt: skip
     retention.start()

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.engine.live import Live, automation, event
+from tests.engine.live import Live, automation, evaluator_of, event
 from tocsin.engine import evaluator
 from tocsin.schemas.automation import Automation
 
@@ -27,7 +27,7 @@ async def watched(live: Live, *automations: dict[str, object]) -> None:
     """Start a server to which every key has said something in the first second."""
     await live.start(*automations)
     await live.send(*(event(resource=key) for key in keys()), at_s=1)
-    await live.app.evaluator.settled()
+    await live.app.shards.settled()
 
 
 @pytest.mark.usefixtures("small_bites")
@@ -43,7 +43,7 @@ async def test_a_server_that_stops_between_bites_goes_on_with_the_rest(live: Liv
     await watched(live, automation(WATCH))
     live.turn(11)
     live.clock.advance(0.000001)
-    await live.app.writer.run(live.app.evaluator._step)
+    await live.app.writer.run(live.app.shards._step)
     assert 0 < len(live.fired()) < KEYS
     await live.restart()
     await live.settle(12)
@@ -69,7 +69,7 @@ async def test_s2_an_outage_moves_verdicts_in_bites_and_they_end_unknown(live: L
     await live.stop()
     live.turn(86_401)  # settled a minute later
     await live.start()
-    await live.app.evaluator.settled()
+    await live.app.shards.settled()
     assert live.fired() == [(86_400.0, "fired", {})]
     for at_s in range(86_405, 86_461, 5):
         await live.settle(at_s)
@@ -84,5 +84,5 @@ async def test_automations_are_texts_in_memory_and_read_when_asked_for(live: Liv
     entry = app.definitions.entries("automation")["two"]
     assert entry.kept is None
     assert isinstance(entry.spec, Automation)
-    lives = app.evaluator.in_force.automations
+    lives = evaluator_of(app).in_force.automations
     assert lives["one"] is lives["two"]  # they differ in nothing but their names

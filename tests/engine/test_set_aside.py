@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from tests.engine.live import T0, Live, automation, event
+from tests.engine.live import T0, Live, automation, evaluator_of, event
 from tocsin.engine import evaluator
 from tocsin.schemas.firing import Outcome
 from tocsin.schemas.moments import DAY
@@ -43,7 +43,7 @@ async def poison(live: Live, name: str, blob: bytes = b"not a state") -> None:
 
     def unit(tx: Transaction) -> None:
         tx.connection.execute(update(states_table).where(states_table.c.automation == name).values(blob=blob))
-        live.app.evaluator._forget()
+        evaluator_of(live.app)._forget()
 
     await live.app.writer.run(unit)
 
@@ -82,7 +82,7 @@ async def test_an_automation_that_always_fails_keeps_the_others_from_nothing(
     """Each failure judges the batch again, so batches get short while there are many."""
     runs: list[int] = []
     app = await live.start(automation(EACH, "good"), automation(EACH, "bad"))
-    judge = type(app.evaluator.in_force.judge)
+    judge = type(evaluator_of(app).in_force.judge)
     run = judge.run
 
     def counted(self: Any, arrivals: Any, **more: Any) -> Any:
@@ -111,8 +111,8 @@ async def test_a_state_that_can_not_be_read_is_set_aside_once_and_its_key_begins
     assert errors(live) == [("bad", None)]
     assert alarms(live) == ["automation/bad"]
     assert [firing.automation for firing in live.firings()] == ["good"]
-    assert app.evaluator.progress is not None
-    assert (app.evaluator.progress.next_us or 0) > T0 + DAY  # when the missed key is forgotten (law P8)
+    assert app.shards.progress is not None
+    assert (app.shards.progress.next_us or 0) > T0 + DAY  # when the missed key is forgotten (law P8)
     await live.send(event(), at_s=13)
     await live.settle(30)
     assert [(firing.automation, str(firing.verdict)) for firing in live.firings()] == [
@@ -184,10 +184,10 @@ async def test_a_state_that_nobody_calls_keeps_the_evaluator_from_nothing(live: 
     await app.definitions.pause("automation", "bad")
     gone = states.Saved("bad\x1fgone\x1f[]", "bad", 5, b"{}")
     await app.writer.run(lambda tx: states.save(tx.connection, 0, [gone]))
-    app.evaluator._next_us = 5
+    evaluator_of(app)._next_us = 5
     await live.settle(60)
     async with asyncio.timeout(10):
-        await app.evaluator.settled()
-    assert app.evaluator.progress is not None
-    assert app.evaluator.progress.next_us is None
+        await app.shards.settled()
+    assert app.shards.progress is not None
+    assert app.shards.progress.next_us is None
     assert [firing.automation for firing in live.firings()] == ["good"]

@@ -36,7 +36,7 @@ class Api:
             clock=app.clock,
         )
         self._bell = Bell()
-        app.writer.on_fresh.append(self._bell.ring)
+        app.on_log.append(self._bell.ring)
         self._rest = rest(app, self._bell)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

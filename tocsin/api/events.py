@@ -62,7 +62,7 @@ async def _resumed(
 ) -> int:
     """Return the place behind which a stream begins: by default the end of the log. Raises InvalidInput."""
     if last_event_id is None:
-        newest_seq, _ = await app.read(log.newest)
+        newest_seq: int = (await app.read(log.newest)).seq
         return newest_seq
     if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 19):
         raise InvalidInput([Problem("is not an id that a stream has given", field="Last-Event-ID")])

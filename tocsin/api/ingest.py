@@ -17,7 +17,7 @@ from tocsin.api.bodies import read_body
 from tocsin.api.errors import Disconnected, TooSlow, UnknownEncoding, WrongMethod
 from tocsin.clock import Clock
 from tocsin.engine.definitions import Definitions
-from tocsin.engine.recorder import Recorder
+from tocsin.engine.recorder import Records
 from tocsin.errors import NotFound, TocsinError, TooLarge, Unavailable
 from tocsin.schemas.event import Event
 from tocsin.schemas.secret import SecretReference
@@ -42,7 +42,7 @@ class Ingest:
 
     def __init__(
         self,
-        recorder: Recorder,
+        recorder: Records,
         definitions: Definitions,
         *,
         parser: NativeParser,

@@ -20,7 +20,6 @@ from tocsin.app import App
 from tocsin.errors import Overloaded, Unavailable
 from tocsin.schemas.event import Arrival
 from tocsin.store import log
-from tocsin.store.writer import Fresh
 
 STREAMS_MAX = 100
 """The most streams at the same time."""
@@ -60,7 +59,7 @@ class Bell:
         self._streams = 0
         self.closed = False
 
-    def ring(self, _fresh: list[Fresh]) -> None:
+    def ring(self) -> None:
         """Wake all streams; from any thread."""
         if self._streams and self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake)

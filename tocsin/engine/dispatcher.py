@@ -93,8 +93,11 @@ class Dispatcher:
     # For the evaluator and the API
 
     def room(self) -> int:
-        """Return how many intents could be held beside those that are; below 1, none should be offered."""
-        return self._options.capacity - len(self._held)
+        """Return how many intents could be held beside those that are; below 1, none should be offered.
+
+        There is none before it begins and after it ends: it may be another process that performs.
+        """
+        return self._options.capacity - len(self._held) if self._tasks else 0
 
     def offer(self, jobs: Sequence[Job]) -> None:
         """Take intents that were stored as claimed by `owner`, with what they answer to, after their commit."""
@@ -263,6 +266,7 @@ class Dispatcher:
     ) -> None:
         """Claim nothing more, let running effects go on for `grace_s`, record outcomes, and give back the rest."""
         recording, *others = self._tasks
+        self._tasks = []
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)

@@ -1,49 +1,47 @@
-"""The evaluator: a reader of the log that judges, and stores what it judged together with how far it is.
+"""The evaluator: a reader of the log that judges one shard, and stores what it judged together with how far it is.
 
     log --arrivals--> judge --states, firings, intents, decisions, cursor--> one transaction
     states --moments that are due--^
 
-Rule 1: everything happens in a unit of the writer: what is read, what is judged and what is stored is one transaction
-(law F2), and who can not move the cursor stores nothing.
-Rule 2: before an arrival received at r, the moments before r are judged; behind the last one those before now. Now is
-the writer's time, and whatever is appended later is received later: no silence is judged over the head of an event
-that was there (laws O1, S1).
+Rule 1: what is read, what is judged and what is stored is one transaction (law F2), and who can not move the cursor
+stores nothing: that fences out whoever has lost the shard.
+Rule 2: before an arrival received at r, the moments before r are judged; behind the last one those before the time of
+the log. Whatever is appended later is received later: no silence is judged over the head of an event that was there
+(laws O1, S1).
 Rule 3: what is called before its time is stored with its time and called again. So an outage, which moves moments
 (law S2), costs nothing before they are due, and then bites of a bounded size.
 Rule 4: what was judged in memory is kept only if it was committed; else the next step begins from the store.
+Rule 5: a stretch of the log in which nothing happened is not worth a write: the cursor is stored once in a while.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tocsin.clock import Clock
 from tocsin.engine.in_force import InForce, drive_with
 from tocsin.engine.ledger import Ledger
 from tocsin.engine.own_events import DEFINITIONS_CHANGED
+from tocsin.engine.tail import Tail
 from tocsin.engine.verdicts import Verdicts, note
-from tocsin.errors import JudgeFailed, Overloaded, TocsinError, Unavailable
+from tocsin.errors import Conflict, JudgeFailed
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.moments import SECOND, Micros
-from tocsin.store import log, retention, states
+from tocsin.store import states
+from tocsin.store.log import Head
 from tocsin.store.states import Cursor
-from tocsin.store.writer import Fresh, Transaction, Writer
+from tocsin.store.writer import Transaction
 from tocsin.triggers.judge import Judgement, State
 
 _LOG = logging.getLogger(__name__)
 
 BATCH_EVENTS = 12_000  # as much as one append can bring, so that judging does not stay behind
-READ_EVENTS = 4_000
 BATCH_FAILING = 16  # every failure judges the batch again: where there are more than so many, batches are short
 BATCH_DUE = 1_000
-HANDED_OVER_MAX = 20_000  # events kept in memory for the next steps; beyond, the log is read
 CACHED_STATES = 100_000
-LOOK_S = 1.0  # the ledger is touched at least so often
+STORE_EVERY_US: Micros = SECOND  # so often the cursor is stored although nothing has happened
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,232 +59,144 @@ class _Shorter(Exception):
 
 
 class Evaluator:
-    """Judges one shard, step by step; created and closed in the event loop, stepping in the writer's thread."""
+    """Judges one shard, step by step, in the thread of one writer; `owner` is who has leased it, if it is leased."""
 
     def __init__(
-        self, writer: Writer, clock: Clock, *, in_force: InForce, ledger: Ledger, verdicts: Verdicts, shard: int = 0
+        self, *, in_force: InForce, ledger: Ledger, verdicts: Verdicts, tail: Tail, owner: str | None = None
     ) -> None:
         """Prepare; nothing is read yet."""
-        self._writer = writer
-        self._clock = clock
-        self._shard = shard
-        self._in_force = in_force
+        self.in_force = in_force
+        self.shard = in_force.shard
         self._ledger = ledger
         self._verdicts = verdicts
-        self._cursor: Cursor | None = None
+        self._tail = tail
+        self._owner = owner
+        self._stored: Cursor | None = None
+        self._at: Cursor | None = None
+        self._stored_us: Micros = 0
         self._cache: dict[str, State | None] = {}
         self._next_us: Micros | None = None
-        self._handed: deque[Fresh] = deque()
-        self._handed_events = 0
-        self._newest_seq = 0
         self._batch = BATCH_EVENTS
-        self._queued = False
-        self._closing = False
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
         self.progress: Progress | None = None
         self.judged = 0
 
-    @property
-    def in_force(self) -> InForce:
-        """The automations in force, for those who explain."""
-        return self._in_force
-
-    async def start(self) -> None:
-        """Load what is in force and judge what waits, then go on by itself."""
-        self._writer.on_fresh.append(self._hand_over)
-        await self._writer.run(self._step)
-        self._writer.follower = self._step
-        self._plan()
-
-    def close(self) -> None:
-        """Begin no further steps."""
-        self._closing = True
-        self._writer.follower = None
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def nudge(self) -> None:
-        """Have a step made soon; called in the event loop."""
-        if self._queued or self._closing:
-            return
-        self._queued = True
-        try:
-            future = self._writer.submit(self._step)
-        except (Unavailable, Overloaded):
-            self._queued = False
-            self._look_in(LOOK_S)
-            return
-        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._stepped, done.exception()))
-
-    async def settled(self) -> None:
-        """Wait until everything that is in the log, and due by now, was judged.
+    def step(self, tx: Transaction) -> None:
+        """Judge the next batch and what is due.
 
         Raises:
-            Unavailable: the store can not write now.
+            Conflict: another process has the shard, or has changed its states; nothing was stored.
         """
-        while not self._closing:
-            await self._writer.run(self._step)
-            if self._plan():
-                return
-
-    def drop(self, tx: Transaction, keys: Iterable[str]) -> None:
-        """Know nothing more of states that a unit has deleted; called in that unit."""
         tx.on_rollback(self._forget)
-        for key in keys:
-            self._cache.pop(key, None)
-
-    # In the event loop
-
-    def _stepped(self, error: BaseException | None) -> None:
-        self._queued = False
-        if error is None:
-            self._plan()
-            return
-        trace = None if isinstance(error, TocsinError) else error
-        _LOG.error("judging failed, it is tried again: %s", error, exc_info=trace)
-        self._look_in(LOOK_S)
-
-    def _plan(self) -> bool:
-        """Have the next step made when there is something to do; return whether all that was there is judged."""
-        progress = self.progress
-        if progress is None or progress.behind or self._newest_seq > progress.seq:
-            self.nudge()
-            return False
-        wait_s = LOOK_S
-        if progress.next_us is not None:
-            # One microsecond later the moment itself is in the past, and may be judged (rule 2).
-            wait_s = min(wait_s, (progress.next_us + 1 - self._clock.now_us()) / SECOND)
-        self._look_in(max(wait_s, 0.001))
-        return True
-
-    def _look_in(self, wait_s: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self._closing:
-            self._timer = self._loop.call_later(wait_s, self.nudge)
-
-    # In the writer's thread
-
-    def _hand_over(self, fresh: list[Fresh]) -> None:
-        for part in fresh:
-            self._handed.append(part)
-            self._handed_events += len(part.arrivals)
-        self._newest_seq = fresh[-1].arrivals[-1].seq
-        while self._handed_events > HANDED_OVER_MAX:
-            self._handed_events -= len(self._handed.popleft().arrivals)
-        self._loop.call_soon_threadsafe(self._plan)
-
-    def _step(self, tx: Transaction) -> None:
-        """Judge the next batch and what is due; the unit of all of this module's work."""
-        tx.on_rollback(self._forget)
-        cursor = self._cursor or self._begin(tx)
-        if outage := self._ledger.touch(tx, judged_us=cursor.judged_us):
-            _LOG.warning("nothing could be received for %.0f s: silence in that time ends `unknown`",
-                         (outage.end_us - outage.start_us) / SECOND)  # fmt: skip
-        arrivals, behind = self._arrivals(tx, cursor.seq)
-        until_us = arrivals[-1].received_us - 1 if behind else tx.now_us - 1
+        head = self._ledger.look(tx, due_us=self._next_us)
+        at = self._at or self._begin(tx)
+        arrivals, behind = self._arrivals(tx, at.seq, head)
+        until_us = arrivals[-1].received_us - 1 if behind else head.received_us - 1
         due: list[str] = []
         looked = self._next_us is not None and self._next_us <= until_us
         if looked:
             due, complete_us = states.due(
-                tx.connection, self._shard, until_us=until_us, limit=BATCH_DUE, together=self._in_force.is_composite
+                tx.connection, self.shard, until_us=until_us, limit=BATCH_DUE, together=self.in_force.is_composite
             )
             if complete_us < until_us:
                 until_us, behind = complete_us, True
                 arrivals = [arrival for arrival in arrivals if arrival.received_us <= until_us]
         if arrivals or due:
             try:
-                cursor = self._judge(tx, cursor, arrivals, until_us=until_us, due=due)
+                at = self._judge(tx, at, arrivals, until_us=until_us, due=due)
             except _Shorter:  # before anything was stored
                 self._batch = BATCH_FAILING
-                self._step(tx)
+                self.step(tx)
                 return
+        elif self._stored != at and tx.now_us - self._stored_us >= STORE_EVERY_US:
+            self.flush(tx)
         if looked:  # also when nothing was due: a state that was called later would else be looked for at once, always
-            self._next_us = states.next_wake(tx.connection, self._shard)
-        progress = Progress(cursor.seq, max(cursor.judged_us, until_us), behind, self._next_us)
+            self._next_us = states.next_wake(tx.connection, self.shard)
+        progress = Progress(at.seq, max(at.judged_us, until_us), behind, self._next_us)
         tx.after_commit(partial(self._advance, progress, len(arrivals)))
+
+    def flush(self, tx: Transaction) -> None:
+        """Store how far the shard is. Raises Conflict."""
+        if self._at is not None:
+            self._store(tx, self._at)
+
+    def clear(self, tx: Transaction) -> None:
+        """Know nothing more of the states: a unit, this one, has changed them."""
+        tx.on_rollback(self._forget)
+        self._forget()
 
     def _advance(self, progress: Progress, events: int) -> None:
         self.progress = progress
         self.judged += events
 
     def _begin(self, tx: Transaction) -> Cursor:
-        self._cursor = cursor = states.cursor_of(tx.connection, self._shard)
-        self._in_force.load(tx, cursor.seq)
-        self._next_us = states.next_wake(tx.connection, self._shard)
+        cursor, owner = states.owned_cursor_of(tx.connection, self.shard)
+        if self._owner is not None and owner != self._owner:
+            raise Conflict(f"shard {self.shard} is judged by another process")
+        self._stored = self._at = cursor
+        self._stored_us = tx.now_us
+        self.in_force.load(tx, cursor.seq)
+        self._next_us = states.next_wake(tx.connection, self.shard)
         return cursor
 
     def _forget(self) -> None:
-        self._cursor = None
+        self._at = self._stored = None
         self._cache.clear()
 
-    def drop_idle(self, tx: Transaction, keys: Sequence[str], before_us: Micros) -> int:
-        """Drop states in which nothing was open since before a moment (law P8); return how many were."""
-        for key in keys:
-            self._cache.pop(key, None)
-        return retention.drop_states(tx, keys, before_us=before_us)
-
-    def _arrivals(self, tx: Transaction, after_seq: int) -> tuple[list[Arrival], bool]:
+    def _arrivals(self, tx: Transaction, after_seq: int, head: Head) -> tuple[list[Arrival], bool]:
         """Return the next arrivals, up to a change of definitions, and whether something may wait behind them.
 
         Behind a change there always does: what is due after it is judged by what is in force then.
         """
-        head_seq = tx.fresh[-1].arrivals[-1].seq if tx.fresh else log.newest(tx.connection)[0]
-        if head_seq == after_seq:
+        if head.seq <= after_seq:
             return [], False
-        most = min(self._batch, READ_EVENTS)
-        found = self._from_memory(tx, after_seq) or log.after(tx.connection, after_seq, limit=most)
+        found = self._tail.after(tx, after_seq, to_seq=head.seq, most=self._batch)
         for place, arrival in enumerate(found):
             if arrival.event.event == DEFINITIONS_CHANGED:
                 return found[: place + 1], True
-        return found, found[-1].seq < head_seq
-
-    def _from_memory(self, tx: Transaction, after_seq: int) -> list[Arrival]:
-        """Return up to about a batch of the arrivals right behind a place, if they are still in memory."""
-        found: list[Arrival] = []
-        place = after_seq
-        while self._handed and self._handed[0].arrivals[-1].seq <= after_seq:
-            self._handed_events -= len(self._handed.popleft().arrivals)
-        for part in (*self._handed, *tx.fresh):
-            if part.arrivals[-1].seq <= place:
-                continue
-            if part.after_seq <= place:
-                found += [one for one in part.arrivals if one.seq > place] if part.after_seq < place else part.arrivals
-                place = found[-1].seq
-            if part.after_seq > place or len(found) >= self._batch:
-                break
-        return found[: self._batch]
+        return found, found[-1].seq < head.seq
 
     def _judge(
-        self, tx: Transaction, cursor: Cursor, arrivals: Sequence[Arrival], *, until_us: Micros, due: Sequence[str]
+        self, tx: Transaction, at: Cursor, arrivals: Sequence[Arrival], *, until_us: Micros, due: Sequence[str]
     ) -> Cursor:
         judgement, failures = self._judged(tx, arrivals, until_us=until_us, due=due)
-        after = Cursor(self._shard, arrivals[-1].seq if arrivals else cursor.seq, until_us, cursor.epoch)
-        earliest_us = self._in_force.save(tx, judgement.changed, self._ledger.outages)
+        after = Cursor(self.shard, arrivals[-1].seq if arrivals else at.seq, until_us, at.epoch)
+        switches = bool(arrivals) and arrivals[-1].event.event == DEFINITIONS_CHANGED
         broken = [failure.state_key for failure in failures if failure.seq is None and failure.state_key is not None]
+        left = set(due).difference(judgement.changed, broken)
+        idle = not (judgement.changed or judgement.firings or judgement.decisions or failures or left or switches)
+        if idle and tx.now_us - self._stored_us < STORE_EVERY_US:
+            self._at = after
+            return after
+        self._store(tx, after)  # first of all: who has lost the shard learns it before anything is written
+        earliest_us = self.in_force.save(tx, judgement.changed, self._ledger.outages)
         if broken:
-            self._in_force.set_aside(tx, broken, self._ledger.outages)
-        if left := set(due).difference(judgement.changed, broken):
+            self.in_force.set_aside(tx, broken, self._ledger.outages)
+        if left:
             states.let_sleep(tx.connection, left)
-        self._verdicts.store(tx, judgement, failures, arrivals=arrivals, automations=self._in_force.automations)
-        states.move_cursor(tx.connection, cursor, after)
+        self._verdicts.store(tx, judgement, failures, arrivals=arrivals, in_force=self.in_force)
         self._remember(judgement)
         if earliest_us is not None and (self._next_us is None or earliest_us < self._next_us):
             self._next_us = earliest_us
-        if arrivals and arrivals[-1].event.event == DEFINITIONS_CHANGED:
-            self._switch(tx, cursor, after, at_us=arrivals[-1].received_us)
-        self._cursor = after
+        if switches:
+            self._switch(tx, at, after, at_us=arrivals[-1].received_us)
+        self._at = after
         return after
 
+    def _store(self, tx: Transaction, after: Cursor) -> None:
+        """Move the stored cursor. Raises Conflict."""
+        assert self._stored is not None
+        states.move_cursor(tx.connection, self._stored, after)
+        self._stored = after
+        self._stored_us = tx.now_us
+
     def _switch(self, tx: Transaction, before: Cursor, after: Cursor, *, at_us: Micros) -> None:
-        closed = self._in_force.switch(
+        closed = self.in_force.switch(
             tx, after_seq=before.seq, to_seq=after.seq, at_us=at_us, outages=self._ledger.outages
         )
         if closed is not None:
             self._cache.clear()
-            note(tx, closed)
-            self._next_us = states.next_wake(tx.connection, self._shard)
+            note(tx, closed, shard=self.shard)
+            self._next_us = states.next_wake(tx.connection, self.shard)
 
     def _judged(
         self, tx: Transaction, arrivals: Sequence[Arrival], *, until_us: Micros, due: Sequence[str]
@@ -298,11 +208,11 @@ class Evaluator:
         """
         failures: dict[tuple[str, int | str], JudgeFailed] = {}
         while True:
-            asked = self._in_force.judge.run(
+            asked = self.in_force.judge.run(
                 arrivals, until_us=until_us, due=due, outages=self._ledger.outages, excluded=failures.keys()
             )
             try:
-                judgement = drive_with(asked, self._cache, judge=self._in_force.judge, tx=tx)
+                judgement = drive_with(asked, self._cache, judge=self.in_force.judge, tx=tx)
             except JudgeFailed as failure:
                 self._cache.clear()
                 if len(failures) >= BATCH_FAILING and len(arrivals) > BATCH_FAILING:

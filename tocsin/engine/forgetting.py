@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 
-from tocsin.engine.evaluator import Evaluator
+from tocsin.engine.shards import Shards
 from tocsin.engine.verdicts import note
 from tocsin.errors import Conflict, InvalidInput, JudgeFailed, NotFound, Problem
 from tocsin.schemas.firing import Decision
@@ -17,7 +17,7 @@ from tocsin.triggers.judge import Judge, State
 from tocsin.triggers.keys import state_key
 
 
-def forget(tx: Transaction, evaluator: Evaluator, name: str, *, labels: Mapping[str, str]) -> list[Decision]:
+def forget(tx: Transaction, shards: Shards, name: str, *, labels: Mapping[str, str]) -> list[Decision]:
     """Stop watching one key, in every node of an automation; the unit of the writer that does it.
 
     Returned are the decisions about it, which are stored.
@@ -27,8 +27,8 @@ def forget(tx: Transaction, evaluator: Evaluator, name: str, *, labels: Mapping[
         NotFound: the automation or the key is not judged.
         Conflict: the automation has one key only, or the definition itself lists the key.
     """
-    judge = evaluator.in_force.judge
-    if name not in judge:
+    judge = shards.judge(name)
+    if judge is None:
         raise NotFound(f"there is no automation {name!r}")
     _check(judge, name, labels)
     found = _states(tx, judge, name, labels=labels)
@@ -37,9 +37,9 @@ def forget(tx: Transaction, evaluator: Evaluator, name: str, *, labels: Mapping[
     decisions: list[Decision] = []
     for key, state in found.items():
         decisions += judge.forget(key, state, at_us=tx.now_us).decisions
+    states.bump(tx.connection, states.shards_of(tx.connection, found))
     states.remove(tx.connection, found)
-    note(tx, decisions)
-    evaluator.drop(tx, found)
+    note(tx, decisions, shard=0)
     return decisions
 
 

@@ -54,7 +54,7 @@ class InForce:
 
     def __init__(self, shard: int, *, lateness_us: Micros, settle_us: Micros) -> None:
         """Begin with nothing in force."""
-        self._shard = shard
+        self.shard = shard
         self._settle_us = settle_us
         self.automations: dict[str, Live] = {}
         self.judge = Judge(lateness_us=lateness_us)
@@ -113,7 +113,7 @@ class InForce:
                 earliest = wake_us
             kept = (state.oldest_seq(), state.idle_since_us)
             saved.append(states.Saved(key, automation, wake_us, state.encode(), *kept))
-        states.save(tx.connection, self._shard, saved)
+        states.save(tx.connection, self.shard, saved)
         states.remove(tx.connection, gone)
         return earliest
 
@@ -200,7 +200,7 @@ class InForce:
         for kind in KINDS:
             for version in definitions.in_force(tx.connection, at_seq=at_seq, kind=kind, names=few):
                 name = judged_name(kind, version.name)
-                if version.shard != self._shard or (names is not None and name not in names):
+                if version.shard != self.shard or (names is not None and name not in names):
                     continue
                 if (spec := _spec(version)) is not None:
                     yield version, spec, self._armed(version, spec, pauses.get(name, ()))

@@ -1,64 +1,63 @@
-"""The ledger of up-time: when events could be received, and the outages between (law S2).
+"""The ledger of law S2: when events could be received, and the outages between.
 
-It is read and written in the writer's thread only, in the transactions of the evaluator: a process that was stopped
-for a while learns of it before it judges the first silence.
+The log keeps it: its time is moved by whoever can receive, and a gap in that time is an outage (`store.log`, rule 4).
+Silence is judged up to the time of the log and no further: then everything received before is in the log (law S1).
 """
 
 from __future__ import annotations
 
-import itertools
+import logging
 
-from tocsin.schemas.moments import SECOND, Micros
-from tocsin.store import uptime
+from tocsin.schemas.moments import SECOND, Micros, span
+from tocsin.store import log
+from tocsin.store.log import Head
 from tocsin.store.writer import Transaction
 from tocsin.triggers.machine import Outage
 
-_BEAT_US: Micros = SECOND
+_LOG = logging.getLogger(__name__)
+
+BEAT_US: Micros = SECOND
 
 
 class Ledger:
-    """Stretches of time in which this server could receive; a gap longer than `blind_after_us` is an outage."""
+    """Where the log stands, and the outages so far; used in the thread of one writer.
 
-    def __init__(self, *, blind_after_us: Micros, settle_us: Micros) -> None:
-        """Keep the two settings."""
-        self._blind_after_us = blind_after_us
+    With `beats`, the evaluator's own transactions move the time of the log: that is for the one process on SQLite.
+    Where there are more, it would keep the others from appending while a batch is judged, and receivers beat apart.
+    """
+
+    def __init__(self, *, settle_us: Micros, beats: bool) -> None:
+        """Keep how long verdicts wait after an outage, and whether to move the log's time."""
         self._settle_us = settle_us
-        self._until_us: Micros | None = None
+        self._beats = beats
+        self._known: int | None = None
         self.outages: tuple[Outage, ...] = ()
 
-    def touch(self, tx: Transaction, *, judged_us: Micros) -> Outage | None:
-        """Note that events can be received now; return the outage that this ends, if it does.
+    def look(self, tx: Transaction, *, due_us: Micros | None = None) -> Head:
+        """Return where the log stands; where this process beats, its time is moved when it is old, or something is due.
 
-        It began behind `judged_us`, up to which verdicts were given: none of them may come to lie in an outage.
+        `due_us` is the next moment at which silence is judged.
         """
-        if self._until_us is None:
-            self._load(tx)
-        until_us = self._until_us
-        if until_us is not None and tx.now_us - until_us < _BEAT_US:
-            return None
-        tx.on_rollback(self._forget)
-        self._until_us = tx.now_us
-        if until_us is None:
-            uptime.begin(tx.connection, tx.now_us)
-            return None
-        start_us = max(until_us, judged_us)
-        if tx.now_us - start_us <= self._blind_after_us:
-            uptime.extend(tx.connection, tx.now_us)
-            return None
-        uptime.extend(tx.connection, start_us)
-        uptime.begin(tx.connection, tx.now_us)
-        outage = self._outage(start_us, tx.now_us)
-        self.outages += (outage,)
-        return outage
+        head = log.newest(tx.connection)
+        if self._beats and tx.now_us > head.received_us:
+            old = tx.now_us - head.received_us >= BEAT_US
+            if old or (due_us is not None and head.received_us <= due_us < tx.now_us):
+                log.advance(tx)
+                head = log.newest(tx.connection)
+        if head.outages != self._known:
+            self._load(tx, head.outages)
+        return head
 
-    def _load(self, tx: Transaction) -> None:
-        stretches = uptime.stretches(tx.connection)
-        pairs = itertools.pairwise(stretches)
-        self.outages = tuple(self._outage(before[1], after[0]) for before, after in pairs)
-        self._until_us = stretches[-1][1] if stretches else None
+    def _load(self, tx: Transaction, newest: int) -> None:
+        found = log.outages_of(tx.connection)
+        self.outages = tuple(Outage(start_us, end_us, end_us + self._settle_us) for start_us, end_us in found)
+        if self._known is not None and found:
+            start_us, end_us = found[-1]
+            _LOG.warning(
+                "nothing could be received for %s: silence in that time ends `unknown`", span(end_us - start_us)
+            )
+        self._known = newest
+        tx.on_rollback(self._forget)
 
     def _forget(self) -> None:
-        self._until_us = None
-
-    def _outage(self, start_us: Micros, end_us: Micros) -> Outage:
-        return Outage(start_us, end_us, end_us + self._settle_us)
+        self._known = None

@@ -1,18 +1,26 @@
-"""The recorder: events become durable, many requests in one append and one commit (law E3)."""
+"""The recorder: events become durable, many requests in one append and one commit (law E3).
+
+Whoever takes events also moves the time of the log while none come, so that silence can be judged (law S1).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
-from tocsin.errors import Overloaded, TocsinError
+from tocsin.errors import Overloaded, TocsinError, Unavailable
 from tocsin.schemas.event import Event
-from tocsin.store.log import Draft, append
+from tocsin.schemas.moments import SECOND, Micros
+from tocsin.store.log import Draft, advance, append, newest
 from tocsin.store.writer import Transaction, Writer
+
+log = logging.getLogger(__name__)
 
 _APPEND_EVENTS = 2_000  # an append takes requests until it has as many events
 
@@ -24,6 +32,17 @@ class Receipt:
     accepted: int
     duplicates: int | None
     ids: list[str]
+
+
+class Records(Protocol):
+    """What makes events durable: the log itself, or a bus in front of it."""
+
+    accepted: int
+
+    @property
+    def waiting(self) -> int: ...
+
+    async def record(self, events: Sequence[Event], *, trace: str | None = None) -> Receipt: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -59,8 +78,10 @@ class Recorder:
         """How many events wait to be appended."""
         return self._waiting
 
-    async def record(self, events: Sequence[Event]) -> Receipt:
+    async def record(self, events: Sequence[Event], *, trace: str | None = None) -> Receipt:
         """Append the events of one request, all or none of them; they are durable when this returns.
+
+        `trace` is the W3C `traceparent` of the request.
 
         Raises:
             Overloaded: too many events wait; nothing was kept.
@@ -70,7 +91,7 @@ class Recorder:
             return Receipt(0, 0, [])
         if self._waiting + len(events) > self._most and self._waiting:
             raise Overloaded(f"{self._waiting} events wait to be stored: send slower")
-        request = _Request([Draft(event) for event in events], asyncio.get_running_loop().create_future())
+        request = _Request([Draft(event, trace=trace) for event in events], asyncio.get_running_loop().create_future())
         self._waiting += len(events)
         try:
             self._gather(request)
@@ -139,3 +160,45 @@ def _tell(gathering: _Gathering, error: BaseException | None) -> None:
             request.answer.set_exception(error)
         elif request.receipt is not None:
             request.answer.set_result(request.receipt)
+
+
+BEAT_S = 0.2
+"""How often the time of the log is moved while nothing is appended, in seconds."""
+
+
+class Beat:
+    """Moves the time of the log while nothing is appended; where several processes share a log, for all of them."""
+
+    def __init__(self, writer: Writer, *, every_s: float = BEAT_S) -> None:
+        """Prepare."""
+        self._writer = writer
+        self._every_s = every_s
+        self._task: asyncio.Task[None] | None = None
+
+    def now(self) -> Future[Micros]:
+        """Move it now; the future tells where it stands. Raises Unavailable, Overloaded."""
+        return self._writer.submit(advance)
+
+    def start(self) -> None:
+        """Go on by itself."""
+        self._task = asyncio.create_task(self._beat_forever())
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _beat_forever(self) -> None:
+        while True:
+            try:
+                await asyncio.wrap_future(self._writer.submit(self._unless_moved))
+            except (Unavailable, Overloaded) as error:
+                log.warning("the time of the log stands still: %s", error)
+            except Exception:
+                log.exception("the time of the log stands still")
+            await asyncio.sleep(self._every_s)
+
+    def _unless_moved(self, tx: Transaction) -> None:
+        if tx.now_us - newest(tx.connection).received_us >= self._every_s * SECOND / 2:
+            advance(tx)

@@ -20,13 +20,14 @@ from functools import partial
 from typing import TypeVar
 
 from tocsin.clock import Clock
-from tocsin.engine.evaluator import Evaluator
+from tocsin.engine.shards import Shards
 from tocsin.errors import JudgeFailed, Overloaded, Unavailable
 from tocsin.schemas.moments import Micros
-from tocsin.store import retention
+from tocsin.store import retention, states
 from tocsin.store.database import Connection, Database
 from tocsin.store.retention import BITE, Bite
 from tocsin.store.writer import Transaction, Writer
+from tocsin.triggers.judge import automation_of
 
 W = TypeVar("W")
 T = TypeVar("T")
@@ -79,14 +80,14 @@ class Retention:
     """Drops what is old; created, started and closed in the event loop. `forget` deletes what runs left on disk."""
 
     def __init__(
-        self, writer: Writer, database: Database, clock: Clock, *, evaluator: Evaluator, keep: Keep,
+        self, writer: Writer, database: Database, clock: Clock, *, shards: Shards, keep: Keep,
         forget: Callable[[Sequence[str]], None], pace: Pace = _USUAL,
     ) -> None:  # fmt: skip
         """Prepare; nothing is dropped yet."""
         self._writer = writer
         self._database = database
         self._clock = clock
-        self._evaluator = evaluator
+        self._shards = shards
         self._keep = keep
         self._forget = forget
         self._pace = pace
@@ -111,13 +112,13 @@ class Retention:
         """
         now_us, keep = self._clock.now_us(), self._keep
         # States first: what only they needed can then go at once.
-        states = await self._states(now_us - keep.events_us)
+        idle = await self._states(now_us - keep.events_us)
         return Swept(
             events=await self._events(now_us - keep.events_us),
             firings=await self._bites(partial(retention.drop_firings, before_us=now_us - keep.firings_us)),
             decisions=await self._bites(partial(retention.drop_decisions, before_us=now_us - keep.firings_us)),
             runs=await self._runs(now_us - keep.runs_us),
-            states=states,
+            states=idle,
             history=await self._bite(retention.drop_history, now_us - keep.longest_us),
         )
 
@@ -139,14 +140,15 @@ class Retention:
     async def _events(self, before_us: Micros) -> int:
         def look_up(connection: Connection) -> tuple[int, set[int]]:
             to_seq = retention.last_old_event(connection, before_us=before_us)
-            return to_seq, _needed(connection, self._evaluator, to_seq) if to_seq else set()
+            return to_seq, _needed(connection, self._shards, to_seq) if to_seq else set()
 
         to_seq, needed = await asyncio.to_thread(self._database.read, look_up)
         return await self._bites(partial(retention.drop_events, to_seq=to_seq, spared=needed)) if to_seq else 0
 
     async def _states(self, before_us: Micros) -> int:
         def drop(tx: Transaction, keys: Sequence[str]) -> int:
-            return self._evaluator.drop_idle(tx, keys, before_us)
+            states.bump(tx.connection, states.shards_of(tx.connection, keys))  # who judges them reads them anew
+            return retention.drop_states(tx, keys, before_us=before_us)
 
         return await self._listed(partial(retention.idle_states, before_us=before_us), drop)
 
@@ -193,16 +195,17 @@ class Retention:
         return await self._writer.run(lambda tx: drop(tx, what))
 
     def _is_busy(self) -> bool:
-        progress = self._evaluator.progress
+        progress = self._shards.progress
         return self._writer.waiting > 0 or progress is None or progress.behind
 
 
-def _needed(connection: Connection, evaluator: Evaluator, to_seq: int) -> set[int]:
+def _needed(connection: Connection, shards: Shards, to_seq: int) -> set[int]:
     """Return the places of events that must stay, whatever their age; later ones than `to_seq` may be among them."""
     needed = retention.events_of_intents(connection)
     for key, first_seq, blob in retention.states_needing(connection, to_seq=to_seq):
         try:
-            state = evaluator.in_force.judge.decode(key, blob)
+            judge = shards.judge(automation_of(key))
+            state = None if judge is None else judge.decode(key, blob)
         except JudgeFailed:
             needed.add(first_seq)
             continue

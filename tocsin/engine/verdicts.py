@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from tocsin.engine import own_events
-from tocsin.engine.in_force import Live
+from tocsin.engine.in_force import InForce, Live
 from tocsin.engine.performer import Job
 from tocsin.engine.together import leaders
 from tocsin.errors import JudgeFailed
@@ -54,9 +54,10 @@ class Verdicts:
         failures: Sequence[JudgeFailed],
         *,
         arrivals: Sequence[Arrival],
-        automations: Mapping[str, Live],
+        in_force: InForce,
     ) -> None:
-        """Store everything that a judgement says."""
+        """Store everything that a judgement of a shard says."""
+        automations = in_force.automations
         decisions: list[Decision] = list(judgement.decisions)
         drafts: list[Draft] = []
         said = {one.id: one for one in judgement.firings}  # law F1: one that is said twice is one
@@ -66,7 +67,7 @@ class Verdicts:
         for failure in failures:
             self._set_aside(failure, decisions, drafts, now_us=tx.now_us)
         if decisions:
-            note(tx, decisions)
+            note(tx, decisions, shard=in_force.shard)
         if drafts:
             log.append(tx, drafts)
 
@@ -153,8 +154,8 @@ def _decision(firing: Firing, outcome: Outcome, says: str, *args: object) -> Dec
     )
 
 
-def note(tx: Transaction, decisions: Sequence[Decision]) -> None:
-    """Let decisions ride with their arrival's row; those of moments, and errors, get rows of their own.
+def note(tx: Transaction, decisions: Sequence[Decision], *, shard: int) -> None:
+    """Store a shard's decisions: those of an arrival together, those of moments, and errors, in rows of their own.
 
     A key that was forgotten leaves no open miss.
     """
@@ -167,5 +168,5 @@ def note(tx: Transaction, decisions: Sequence[Decision]) -> None:
             alone.append((decision.automation, decision.at_us, decision.seq, json.dumps(decision)))
     if forgotten := [one for one in decisions if one.outcome is Outcome.FORGOTTEN]:
         firings.close_keys(tx.connection, [state_key(*one[:2], list(one.labels.values())) for one in forgotten])
-    log.note_decisions(tx.connection, [(seq, json.dumps(some).encode()) for seq, some in riding.items()])
+    log.note_decisions(tx.connection, shard, [(seq, json.dumps(some).encode()) for seq, some in riding.items()])
     firings.note(tx.connection, alone)

@@ -137,7 +137,8 @@ class Arrival:
     """An event in its place in the log.
 
     `seq` is its place in the one order of arrivals, `received_us` when it arrived (never earlier than its
-    predecessor), `time_us` its judged time t(e) (law E1). `chain` names the automations that led to it (law F5).
+    predecessor), `time_us` its judged time t(e) (law E1). `chain` names the automations that led to it (law F5),
+    `trace` is the W3C `traceparent` that it came with.
     """
 
     event: Event
@@ -145,6 +146,7 @@ class Arrival:
     received_us: Micros
     time_us: Micros
     chain: tuple[str, ...] = ()
+    trace: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the event as JMESPath, templates and the API see it, with its place and times."""
@@ -154,8 +156,10 @@ class Arrival:
                 "source": event.source, "follows": event.follows, "seq": self.seq}  # fmt: skip
 
 
-def arrival(event: Event, *, seq: int, received_us: Micros, chain: tuple[str, ...] = ()) -> Arrival:
+def arrival(
+    event: Event, *, seq: int, received_us: Micros, chain: tuple[str, ...] = (), trace: str | None = None
+) -> Arrival:
     """Place an event in the log: nothing happens after it was received (law E1)."""
     occurred = event.occurred
     time_us = received_us if occurred is None else min(to_micros(occurred), received_us)
-    return Arrival(event=event, seq=seq, received_us=received_us, time_us=time_us, chain=chain)
+    return Arrival(event, seq, received_us, time_us, chain, trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -54,6 +55,8 @@ class Database:
         backend = parsed.get_backend_name()
         if backend not in {"sqlite", "postgresql", "postgres"}:
             raise TocsinError(f"{parsed.render_as_string()!r}: {_USE}")
+        self.token = uuid.uuid4().hex
+        """By this a process knows what it has told itself."""
         self.is_sqlite = backend == "sqlite"
         self.alone = alone or self.is_sqlite
         self.url = parsed if self.is_sqlite else parsed.set(drivername="postgresql+psycopg")
@@ -61,7 +64,10 @@ class Database:
             self.writing = self._sqlite(_WRITER_PRAGMAS, begin="BEGIN IMMEDIATE", pool_size=1)
             self.reading = self._sqlite(_READER_PRAGMAS, begin="BEGIN", pool_size=4)
             return
-        self.writing, self.reading = self._postgres(pool_size=1), self._postgres(pool_size=4, pool_pre_ping=True)
+        # What the URL says in its query wins.
+        options = postgres.ADDRESS_OPTIONS.items()
+        self._arguments = {name: value for name, value in options if name not in self.url.query}
+        self.writing, self.reading = self._postgres(pool_size=2), self._postgres(pool_size=4, pool_pre_ping=True)
         postgres.set_up_writing(self.writing, alone=alone)
         postgres.set_up_reading(self.reading)
 
@@ -82,10 +88,8 @@ class Database:
         return engine
 
     def _postgres(self, **pool: Any) -> Engine:
-        # What the URL says in its query wins.
-        arguments = {name: value for name, value in postgres.ADDRESS_OPTIONS.items() if name not in self.url.query}
         try:
-            return create_engine(self.url, connect_args=arguments, **_POOL, **pool)
+            return create_engine(self.url, connect_args=self._arguments, **_POOL, **pool)
         except ModuleNotFoundError as error:
             raise TocsinError("PostgreSQL needs its driver: pip install 'tocsin[postgres]'") from error
 
@@ -102,6 +106,13 @@ class Database:
             raise unavailable(error) from error
         except PoolTimeout as error:
             raise Unavailable("too many queries of the database run at once: try again") from error
+
+    def listening(self) -> Any:
+        """Return a connection of psycopg's of its own, in which every statement is a transaction (PostgreSQL only)."""
+        import psycopg
+
+        arguments: Mapping[str, Any] = self.writing.dialect.create_connect_args(self.url)[1]
+        return psycopg.connect(**(self._arguments | dict(arguments)), autocommit=True)
 
     def close(self) -> None:
         """Close all connections."""

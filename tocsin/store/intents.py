@@ -43,9 +43,9 @@ from tocsin.schemas.moments import SECOND, Micros, iso
 from tocsin.store import firings, log
 from tocsin.store.page import Page, decode_cursor, page_of
 from tocsin.store.tables import attempts, intents
-from tocsin.store.writer import Transaction
+from tocsin.store.writer import Signal, Transaction
 
-LEASE_US: Micros = 60 * SECOND
+LEASE_US: Micros = 20 * SECOND
 """How long a claim lasts unless it is renewed."""
 
 
@@ -184,6 +184,8 @@ def add(
     ]  # fmt: skip
     if rows:
         tx.connection.execute(intents.insert(), rows)
+        if claimed_by is None:
+            tx.tell(Signal.INTENTS)
     return [intent for intent in new if intent.id not in leaders]
 
 
@@ -304,6 +306,7 @@ def retry(tx: Transaction, intent: str) -> dict[str, Any]:
     """
     again = {"state": IntentState.WAITING, "attempts": 0, "not_before_us": tx.now_us, "ended_us": None, "result": None}
     _move(tx, intent, again, allowed=(IntentState.WAITING, IntentState.DEAD, IntentState.DISCARDED))
+    tx.tell(Signal.INTENTS)
     leader = tx.connection.execute(select(intents.c.leader).where(intents.c.id == intent)).scalar()
     head = leader or intent
     is_head, dead = intents.c.id == head, intents.c.state == IntentState.DEAD

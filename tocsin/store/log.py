@@ -1,8 +1,12 @@
-"""The log: the one order of arrivals (laws E1, E2, E3).
+"""The log: the one order of arrivals, and its time (laws E1, E2, E3, S2).
 
 Rule 1: `append` is the only way in, for what others send and for the engine's own events alike.
 Rule 2: who appends holds the row of `head`, so no place becomes visible before a lower one, in one process or many.
 Rule 3: a known identity is dropped here and nowhere else.
+Rule 4: the time of the log is moved by receivers only: by processes that can take events, or by the times at which a
+bus took them. What others append is received at the time at which the log stands. So while the log's time stands still
+nobody could be heard, which is what law S2 calls an outage; and when it has come to a moment, everything received
+before is in the log (law S1).
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, func, select, update
 
@@ -19,7 +23,7 @@ from tocsin.schemas.firing import Decision
 from tocsin.schemas.identity import uuid7s
 from tocsin.schemas.moments import Micros
 from tocsin.store.bulk import Bulk, Row
-from tocsin.store.tables import INDEXED_CHARS, events, head, identities
+from tocsin.store.tables import INDEXED_CHARS, arrival_decisions, events, head, identities, outages
 from tocsin.store.writer import Fresh, Transaction
 
 OWN_SOURCE = "tocsin"
@@ -33,10 +37,24 @@ _IN = 500  # the most values in one IN list
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event on its way into the log, with the automations that led to it (law F5)."""
+    """An event on its way into the log.
+
+    `chain` names the automations that led to it (law F5), `received_us` is when a bus took it (None: now), `trace` the
+    W3C `traceparent` that it came with.
+    """
 
     event: Event
     chain: tuple[str, ...] = ()
+    received_us: Micros | None = None
+    trace: str | None = None
+
+
+class Head(NamedTuple):
+    """The newest place of the log, its time, and the number of the newest outage."""
+
+    seq: int
+    received_us: Micros
+    outages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +72,64 @@ def append(tx: Transaction, drafts: Sequence[Draft]) -> Appended:
     An event without an id gets a UUIDv7. Evaluators are told after the commit.
     """
     connection = tx.connection
-    before = connection.execute(_HEAD).one()
-    received_us: Micros = max(tx.now_us, before.received_us)
-    fresh_ids = uuid7s(received_us, len(drafts))
+    before = _hold(connection)
+    time = _Time(tx, before)
+    fresh_ids = uuid7s(max(tx.now_us, before.received_us), len(drafts))
     arrivals: list[Arrival] = []
     for seq, draft in enumerate(drafts, start=before.seq + 1):
         event = draft.event if draft.event.id is not None else identified(draft.event, next(fresh_ids))
-        arrivals.append(arrival(event, seq=seq, received_us=received_us, chain=draft.chain))
+        received_us = time.of(draft.received_us)
+        arrivals.append(arrival(event, seq=seq, received_us=received_us, chain=draft.chain, trace=draft.trace))
     ids = [placed.event.id or "" for placed in arrivals]
     new = _unknown(connection, arrivals)
     if new:
         _INSERT.execute(connection, [_row(placed) for placed in new])
-        connection.execute(_MOVE_HEAD, {"to_seq": new[-1].seq, "to_received_us": received_us})
         tx.fresh.append(Fresh(before.seq, new))
+    time.keep(connection, seq=new[-1].seq if new else before.seq)
     return Appended(new, len(arrivals) - len(new), ids)
+
+
+def advance(tx: Transaction, to_us: Micros | None = None) -> Micros:
+    """Move the time of the log to a moment at which events could be received (None: now); return where it stands."""
+    before = _hold(tx.connection)
+    time = _Time(tx, before)
+    time.of(to_us)
+    time.keep(tx.connection, seq=before.seq)
+    return time.now_us
+
+
+class _Time:
+    """The time of the log on its way through one transaction (rule 4)."""
+
+    def __init__(self, tx: Transaction, before: Head) -> None:
+        self._before = before
+        self._blind_after_us = tx.blind_after_us
+        self._own_us = tx.now_us if tx.receives or not before.received_us else 0
+        self._gaps: list[tuple[Micros, Micros]] = []
+        self.now_us = before.received_us
+
+    def of(self, received_us: Micros | None) -> Micros:
+        """Go on to when something was received, never back; a gap on the way is an outage."""
+        to_us = self._own_us if received_us is None else received_us
+        if to_us > self.now_us:
+            if self.now_us and to_us - self.now_us > self._blind_after_us:
+                self._gaps.append((self.now_us, to_us))
+            self.now_us = to_us
+        return self.now_us
+
+    def keep(self, connection: Connection, *, seq: int) -> None:
+        """Store where the log stands now."""
+        before = self._before
+        if (seq, self.now_us) == before[:2]:
+            return
+        newest = before.outages + len(self._gaps)
+        connection.execute(_MOVE_HEAD, {"to_seq": seq, "to_received_us": self.now_us, "to_outages": newest})
+        if self._gaps:
+            rows = [
+                {"n": n, "start_us": start_us, "end_us": end_us}
+                for n, (start_us, end_us) in enumerate(self._gaps, start=before.outages + 1)
+            ]
+            connection.execute(outages.insert(), rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +142,13 @@ class Place:
 
 def next_place(tx: Transaction) -> Place:
     """Return the place that the next event of this transaction will have; it is held until the transaction ends."""
-    before = tx.connection.execute(_HEAD).one()
-    return Place(before.seq + 1, max(tx.now_us, before.received_us))
+    before = _hold(tx.connection)
+    return Place(before.seq + 1, _Time(tx, before).of(None))
+
+
+def _hold(connection: Connection) -> Head:
+    """Return where the log stands; nobody else appends until the transaction ends."""
+    return Head(*connection.execute(_HEAD).one())
 
 
 def _unknown(connection: Connection, arrivals: list[Arrival]) -> list[Arrival]:
@@ -100,7 +167,7 @@ def _row(placed: Arrival) -> Row:
     event = placed.event
     chain = json.dumps(placed.chain) if placed.chain else None
     return (placed.seq, placed.received_us, placed.time_us, event.source, event.id, event.event,
-            event.resource["id"], _to_json(event), chain)  # fmt: skip
+            event.resource["id"], _to_json(event), chain, placed.trace)  # fmt: skip
 
 
 def read_arrival(row: Any) -> Arrival:
@@ -111,13 +178,17 @@ def read_arrival(row: Any) -> Arrival:
         event = _from_json(body)
     except ValueError:  # what was not parsed from JSON on its way in may be nested deeper than that parser goes
         event = Event.model_validate(json.loads(body))
-    return Arrival(event, row.seq, row.received_us, row.time_us, chain)
+    return Arrival(event, row.seq, row.received_us, row.time_us, chain, row.trace)
 
 
-def newest(connection: Connection) -> tuple[int, Micros]:
-    """Return the newest place in the log and its `received`; (0, 0) for an empty log."""
-    row = connection.execute(_READ_HEAD).one()
-    return row.seq, row.received_us
+def newest(connection: Connection) -> Head:
+    """Return where the log stands; (0, 0, 0) for one that nobody has used."""
+    return Head(*connection.execute(_READ_HEAD).one())
+
+
+def outages_of(connection: Connection) -> list[tuple[Micros, Micros]]:
+    """Return all stretches (from, to) in which no event could be received, the oldest first (law S2)."""
+    return [(row.start_us, row.end_us) for row in connection.execute(select(outages).order_by(outages.c.n))]
 
 
 def after(connection: Connection, seq: int, *, limit: int) -> list[Arrival]:
@@ -166,27 +237,30 @@ def exactly(connection: Connection, column: Column[str], value: str) -> ColumnEl
     return and_(func.left(column, INDEXED_CHARS) == value[:INDEXED_CHARS], column == value)
 
 
-def note_decisions(connection: Connection, decisions: Iterable[tuple[int, bytes]]) -> None:
-    """Write what arrivals did beside their rows; `decisions` are pairs of a place and a JSON document."""
-    _NOTE.execute(connection, [(document, seq) for seq, document in decisions])
+def note_decisions(connection: Connection, shard: int, decisions: Iterable[tuple[int, bytes]]) -> None:
+    """Write what arrivals did, as a shard judged them; `decisions` are pairs of a place and a JSON document."""
+    _NOTE.execute(connection, [(seq, shard, document) for seq, document in decisions])
 
 
 def decisions_of(connection: Connection, seq: int) -> list[Decision]:
     """Return what the arrival at a place did."""
-    document = connection.execute(select(events.c.decisions).where(events.c.seq == seq)).scalar_one_or_none()
-    return [Decision(*fields) for fields in json.loads(bytes(document))] if document else []
+    query = select(arrival_decisions.c.document).where(arrival_decisions.c.seq == seq)
+    documents = connection.execute(query.order_by(arrival_decisions.c.shard)).scalars()
+    return [Decision(*fields) for document in documents for fields in json.loads(bytes(document))]
 
 
 def _parts(values: Sequence[V]) -> Iterable[Sequence[V]]:
     return (values[start : start + _IN] for start in range(0, len(values), _IN))
 
 
-_STORED = (events.c.seq, events.c.received_us, events.c.time_us, events.c.body, events.c.chain)
-_READ_HEAD = select(head.c.seq, head.c.received_us)
+_STORED = (events.c.seq, events.c.received_us, events.c.time_us, events.c.body, events.c.chain, events.c.trace)
+_READ_HEAD = select(head.c.seq, head.c.received_us, head.c.outages)
 _HEAD = _READ_HEAD.with_for_update()  # SQLite has one writer and ignores it
-_MOVE_HEAD = update(head).values(seq=bindparam("to_seq"), received_us=bindparam("to_received_us"))
+_MOVE_HEAD = update(head).values(
+    seq=bindparam("to_seq"), received_us=bindparam("to_received_us"), outages=bindparam("to_outages")
+)
 _INSERT = Bulk(
-    ("seq", "received_us", "time_us", "source", "id", "event", "resource_id", "body", "chain"),
+    ("seq", "received_us", "time_us", "source", "id", "event", "resource_id", "body", "chain", "trace"),
     lambda dialect: dialect.insert(events),
 )
 _KEEP = Bulk(("id", "source", "seq"), lambda dialect: dialect.insert(identities).on_conflict_do_nothing())
@@ -199,7 +273,4 @@ _FIRST = (  # time never goes back along the log, so the first of a time has the
 )
 _AFTER = select(*_STORED).where(events.c.seq > bindparam("after_seq")).order_by(events.c.seq).limit(bindparam("most"))
 _BY_SEQ = select(*_STORED).where(events.c.seq.in_(bindparam("seqs", expanding=True)))
-_NOTE = Bulk(
-    ("document", "at_seq"),
-    lambda _: update(events).where(events.c.seq == bindparam("at_seq")).values(decisions=bindparam("document")),
-)
+_NOTE = Bulk(("seq", "shard", "document"), lambda dialect: dialect.insert(arrival_decisions))

@@ -10,6 +10,7 @@ lock, and whoever comes next gets the lock when that session is gone.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 ALONE = 0x746F6373_00000001
 """The advisory lock of the one server that runs on a database."""
+
+CHANNEL = "tocsin"
+"""The channel of PostgreSQL on which processes tell each other that there is something to do."""
 
 MIGRATING = 0x746F6373_00000002
 """The advisory lock under which a database is migrated."""
@@ -102,6 +106,21 @@ def _holder(connection: Any) -> str:
         return "another server"
     where = f"from {row[1]}" if row[1] else "on the database's machine"
     return f"another server ({where}, connected since {row[2]:%Y-%m-%d %H:%M:%S%z}, PostgreSQL process {row[0]})"
+
+
+def now_us(connection: Connection) -> int:
+    """Return the moment by the server's clock, in microseconds since the Unix epoch."""
+    found: int = connection.exec_driver_sql(
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+    ).scalar_one()
+    return found
+
+
+def tell(connection: Connection, signals: Iterable[str], *, by: str) -> None:
+    """Tell every process that listens on `CHANNEL`, after the commit; `by` is who tells it."""
+    for signal in signals:
+        said = {"channel": CHANNEL, "said": f"{signal} {by}"}
+        connection.exec_driver_sql("SELECT pg_notify(%(channel)s, %(said)s)", said)
 
 
 def have_met(error: DBAPIError) -> bool:

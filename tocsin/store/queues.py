@@ -17,7 +17,7 @@ from tocsin.schemas.moments import iso
 from tocsin.schemas.run import RunState
 from tocsin.store.log import OWN_SOURCE, Draft, append
 from tocsin.store.tables import queues, runs
-from tocsin.store.writer import Transaction
+from tocsin.store.writer import Signal, Transaction
 
 
 def ensure(tx: Transaction, name: str) -> None:
@@ -51,6 +51,7 @@ def resume(tx: Transaction, name: str, by: str, *, chain: Sequence[str] = ()) ->
     done = tx.connection.execute(update(queues).where(queues.c.name == name, queues.c.paused).values(values))
     if done.rowcount:
         append(tx, [Draft(_event("queue.resumed", name, by), tuple(chain))])
+        tx.tell(Signal.RUNS)
     return bool(done.rowcount)
 
 

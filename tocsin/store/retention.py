@@ -15,6 +15,7 @@ from tocsin.schemas.moments import Micros
 from tocsin.schemas.run import ENDED
 from tocsin.store.firings import read_firing
 from tocsin.store.tables import (
+    arrival_decisions,
     attempts,
     decisions,
     definitions,
@@ -22,11 +23,11 @@ from tocsin.store.tables import (
     firings,
     identities,
     intents,
+    outages,
     pauses,
     runs,
     shards,
     states,
-    uptime,
 )
 from tocsin.store.writer import Transaction
 
@@ -78,6 +79,9 @@ def drop_events(tx: Transaction, after_seq: int, *, to_seq: int, spared: Collect
     if old:
         tx.connection.execute(_DROP_IDENTITY, old)
         tx.connection.execute(_DROP_EVENT, old)
+        tx.connection.execute(
+            delete(arrival_decisions).where(arrival_decisions.c.seq.in_([one["of_seq"] for one in old]))
+        )
     return Bite(len(old), rows[-1].seq if len(rows) == BITE else None)
 
 
@@ -137,17 +141,13 @@ def drop_states(tx: Transaction, keys: Sequence[str], *, before_us: Micros) -> i
 
 
 def drop_history(tx: Transaction, before_us: Micros) -> int:
-    """Drop what was in force, paused or up before a moment and before every event that is kept; return how much.
-
-    Of up-time, the last stretch that began before then stays: it tells of the outage behind it.
-    """
+    """Drop what was in force, paused or away before a moment and before every event that is kept; return how much."""
     oldest = tx.connection.execute(select(events.c.seq, events.c.received_us).order_by(events.c.seq).limit(1)).first()
     first_seq = tx.connection.execute(select(func.min(shards.c.cursor))).scalar() or 0
     if oldest is not None:
         first_seq, before_us = min(first_seq, oldest.seq), min(before_us, oldest.received_us)
-    last = tx.connection.execute(select(func.max(uptime.c.n)).where(uptime.c.from_us < before_us)).scalar() or 0
     gone = (
-        (uptime, uptime.c.n < last),
+        (outages, outages.c.end_us < before_us),
         (pauses, pauses.c.to_us < before_us),
         (definitions, and_(definitions.c.removed_seq < first_seq, definitions.c.created_us < before_us)),
     )

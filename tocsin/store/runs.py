@@ -37,7 +37,7 @@ from tocsin.store.log import Draft, append
 from tocsin.store.page import Page, decode_cursor, encode_cursor
 from tocsin.store.tables import queues as queue_table
 from tocsin.store.tables import runs
-from tocsin.store.writer import Transaction
+from tocsin.store.writer import Signal, Transaction
 
 ATTEMPTS_KEPT = 20
 ERROR_CHARS = 4_000
@@ -77,6 +77,7 @@ def create(
     run = _of(tx, run_id)
     if new:
         append(tx, [Draft(run_event(run, follows=None), run.chain)])
+        tx.tell(Signal.RUNS)
     return run
 
 
@@ -159,6 +160,7 @@ def cancel(tx: Transaction, run_id: str, by: str) -> Run:
     asked = replace(run, detail=run.detail | {"cancelled_by": by})
     if run.state is RunState.RUNNING:
         tx.connection.execute(update(runs).where(runs.c.n == run.n).values(detail=_dump(asked.detail)))
+        tx.tell(Signal.RUNS)
         return asked
     return _end(tx, asked, Ending(RunState.CANCELLED, f"cancelled by {by} before it began"))
 

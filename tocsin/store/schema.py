@@ -28,26 +28,28 @@ def version_of(connection: Connection) -> str | None:
     return version
 
 
-def prepare(database: Database) -> None:
+def prepare(database: Database, *, shards: int = 1) -> None:
     """Create the schema of an empty database; bring a SQLite database up to this version.
+
+    An empty PostgreSQL database divides its automations among so many shards from then on; SQLite has one.
 
     Raises:
         TocsinError: the database was written by a newer version, or is a PostgreSQL database of an older one.
         Unavailable: the database can not be used.
     """
-    _bring_up(database, migrate=database.is_sqlite)
+    _bring_up(database, migrate=database.is_sqlite, count=1 if database.is_sqlite else shards)
 
 
-def migrate(database: Database) -> str | None:
+def migrate(database: Database, *, shards: int = 1) -> str | None:
     """Bring a database up to this version; return the revision that it had before (None: it was empty).
 
     Raises:
         TocsinError, Unavailable: as `prepare`.
     """
-    return _bring_up(database, migrate=True)
+    return _bring_up(database, migrate=True, count=1 if database.is_sqlite else shards)
 
 
-def _bring_up(database: Database, *, migrate: bool) -> str | None:
+def _bring_up(database: Database, *, migrate: bool, count: int) -> str | None:
     try:
         with database.writing.begin() as connection:
             if not database.is_sqlite:
@@ -55,7 +57,7 @@ def _bring_up(database: Database, *, migrate: bool) -> str | None:
             before = version_of(connection)
             if before != NEWEST:
                 _check(before, migrate=migrate)
-                _fill(connection)
+                _fill(connection, count if before is None else 0)
             return before
     except DBAPIError as error:
         raise unavailable(error) from error
@@ -72,13 +74,13 @@ def _check(version: str | None, *, migrate: bool) -> None:
         )
 
 
-def _fill(connection: Connection) -> None:
+def _fill(connection: Connection, count: int) -> None:
     _upgrade(connection)
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    first_row = dialect.insert(head).values(one=1, seq=0, received_us=0)
+    first_row = dialect.insert(head).values(one=1, seq=0, received_us=0, outages=0)
     connection.execute(first_row.on_conflict_do_nothing())
-    first_shard = dialect.insert(shards).values(shard=0, cursor=0, judged_us=0, epoch=0)
-    connection.execute(first_shard.on_conflict_do_nothing())
+    for number in range(count):
+        connection.execute(dialect.insert(shards).values(shard=number, cursor=0, judged_us=0, epoch=0))
     log.info("the database is at version %s", NEWEST)
 
 

@@ -107,6 +107,38 @@ def cursor_of(connection: Connection, shard: int) -> Cursor:
     return Cursor(shard, row.cursor, row.judged_us, row.epoch)
 
 
+def owned_cursor_of(connection: Connection, shard: int) -> tuple[Cursor, str | None]:
+    """Return how far a shard is, and who has leased it."""
+    row = connection.execute(select(shards).where(shards.c.shard == shard)).one()
+    return Cursor(shard, row.cursor, row.judged_us, row.epoch), row.owner
+
+
+def count_shards(connection: Connection) -> int:
+    """Return among how many shards the automations are divided."""
+    return connection.execute(select(func.count()).select_from(shards)).scalar_one()
+
+
+def judged_seq(connection: Connection) -> int:
+    """Return the place up to which every shard has judged, as far as that is stored."""
+    seq: int = connection.execute(select(func.coalesce(func.min(shards.c.cursor), 0))).scalar_one()
+    return seq
+
+
+def shards_of(connection: Connection, keys: Collection[str]) -> set[int]:
+    """Return the shards in which these states are."""
+    found: set[int] = set()
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), _IN):
+        query = select(states.c.shard).where(states.c.state_key.in_(ordered[start : start + _IN])).distinct()
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def bump(connection: Connection, of: Collection[int]) -> None:
+    """Have whoever judges these shards read their states anew: this transaction changes them."""
+    connection.execute(update(shards).where(shards.c.shard.in_(of)).values(epoch=shards.c.epoch + 1))
+
+
 def move_cursor(connection: Connection, before: Cursor, after: Cursor) -> None:
     """Move a shard's cursor, as who owns it.
 

@@ -45,7 +45,7 @@ events = Table(
     Column("resource_id", _Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("chain", _Text, nullable=True),
-    Column("decisions", LargeBinary, nullable=True),
+    Column("trace", _Text, nullable=True),
     Index("events_by_received", "received_us"),
 )
 for _name, _column in (("events_by_name", events.c.event), ("events_by_resource", events.c.resource_id)):
@@ -58,8 +58,30 @@ head = Table(
     Column("one", Integer, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, nullable=False),
     Column("received_us", BigInteger, nullable=False),
+    Column("outages", BigInteger, nullable=False),
 )
-"""One row: the newest place and arrival. Who appends holds it, so places become visible in their order."""
+"""One row: the newest place, the time of the log, and the number of the newest outage. Who appends holds it, so places
+become visible in their order; only what can receive events moves the time."""
+
+outages = Table(
+    "outages",
+    metadata,
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("start_us", BigInteger, nullable=False),
+    Column("end_us", BigInteger, nullable=False),
+)
+"""The ledger of law S2: stretches of time in which no event could be received."""
+
+arrival_decisions = Table(
+    "arrival_decisions",
+    metadata,
+    Column("seq", BigInteger, nullable=False),
+    Column("shard", Integer, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("seq", "shard"),
+    sqlite_with_rowid=False,
+)
+"""What an arrival did, as each shard judged it."""
 
 identities = Table(
     "identities",
@@ -181,7 +203,7 @@ decisions = Table(
     Column("document", _Text, nullable=False),
     Index("decisions_by_automation", "automation", "n"),
 )
-"""Decisions without an event (moments), and errors. Those of an arrival ride with its row in `events`."""
+"""Decisions without an event (moments), and errors. Those of an arrival are in `arrival_decisions`."""
 
 intents = Table(
     "intents",
@@ -260,11 +282,29 @@ runs = Table(
     Index("runs_by_flow", "flow", "n"),
 )
 
-uptime = Table(
-    "uptime",
+processes = Table(
+    "processes",
+    metadata,
+    Column("name", _Text, primary_key=True),
+    Column("roles", _Text, nullable=False),
+    Column("host", _Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", _Text, nullable=False),
+    Column("bus", _Text, nullable=True),
+    Column("started_us", BigInteger, nullable=False),
+    Column("beat_us", BigInteger, nullable=False),
+    Column("detail", _Text, nullable=False),
+)
+"""The processes that run on this database, and when each of them last said so. `bus` names its bus, without secrets;
+`detail` is a JSON document of what it says of itself."""
+
+refusals = Table(
+    "refusals",
     metadata,
     Column("n", _Sequence, primary_key=True, autoincrement=True),
-    Column("from_us", BigInteger, nullable=False),
-    Column("to_us", BigInteger, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("entry", _Text, nullable=False),
+    Column("reason", _Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
 )
-"""The ledger of law S2: stretches of time in which events could be received."""
+"""What came over the bus and is no event: a dead letter of the bus."""

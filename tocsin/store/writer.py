@@ -20,13 +20,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from tocsin.clock import Clock
+from tocsin.clock import Clock, FollowingClock
 from tocsin.errors import Overloaded, Unavailable
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.moments import SECOND, Micros, span
@@ -37,11 +38,24 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 GROUP_UNITS = 256
+NEVER_BLIND_US: Micros = 1 << 62
+FOLLOW_EVERY_S = 0.2
+"""How often a clock that follows the database's is set."""
 WAITING_UNITS = 20_000
 TRIES = 3
 """How often a group is begun whose connection breaks, or a unit that gets in the way of another process."""
 ASK_TIMES, ASK_EVERY_S = 50, 0.2
 """How often, and how many seconds apart, the database is asked about a commit whose answer was lost."""
+
+
+class Signal(StrEnum):
+    """What processes tell each other: that there is something new, for those who look for it."""
+
+    LOG = "log"
+    INTENTS = "intents"
+    RUNS = "runs"
+    DEFINITIONS = "definitions"
+    SHARDS = "shards"
 
 
 @dataclass(slots=True, frozen=True)
@@ -54,13 +68,24 @@ class Fresh:
 
 @dataclass(slots=True)
 class Transaction:
-    """What a unit works with: a connection, the writer's time, and what its group has appended so far."""
+    """What a unit works with: a connection, the writer's time, and what its group has appended so far.
+
+    `receives` says whether this process can take events, so that the time of the log is its own; a gap in that time
+    longer than `blind_after_us` is an outage (law S2). `told` is of what other processes are told after the commit.
+    """
 
     connection: Connection
     now_us: Micros
     fresh: list[Fresh]
+    receives: bool = True
+    blind_after_us: Micros = NEVER_BLIND_US
+    told: set[Signal] = field(default_factory=set)
     committed: list[Callable[[], None]] = field(default_factory=list)
     rolled_back: list[Callable[[], None]] = field(default_factory=list)
+
+    def tell(self, signal: Signal) -> None:
+        """Have every process that listens hear it after the commit; see `store.signals`."""
+        self.told.add(signal)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have `call` run in the writer's thread once the group is durable."""
@@ -86,10 +111,22 @@ class _Task(Generic[T]):
 class Writer:
     """The thread that writes; `submit` from any thread, `run` from the event loop."""
 
-    def __init__(self, database: Database, clock: Clock, *, floor_us: Micros = 0) -> None:
-        """Prepare the thread; `floor_us` is the newest moment that the database knows."""
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        floor_us: Micros = 0,
+        blind_after_us: Micros = NEVER_BLIND_US,
+        receives: bool = True,
+    ) -> None:
+        """Prepare the thread; `floor_us` is the newest moment that the database knows; the others: `Transaction`."""
         self._database = database
         self._clock = clock
+        self._following = clock if isinstance(clock, FollowingClock) else None
+        self._followed_s = float("-inf")
+        self._blind_after_us = blind_after_us
+        self._receives = receives
         self._last_us, self._last_s = floor_us, clock.monotonic_s()
         self._set_back = False
         self._waiting: deque[_Task[Any]] = deque()
@@ -153,9 +190,11 @@ class Writer:
 
     def _commit_group(self, group: list[_Task[Any]], *, follower: Unit[None] | None = None, tries: int = TRIES) -> None:
         fresh: list[Fresh] = []
+        told: set[Signal] = set()
         tasks = list(group)
         try:
             transaction = self._connect().begin()
+            self._follow(transaction.connection)
         except Exception as error:  # noqa: BLE001 - no unit has run: none of them is the culprit
             self._disconnect()
             self._refuse(group, error)
@@ -163,12 +202,16 @@ class Writer:
         name: str | None = None
         try:
             with transaction:
+                shared = Transaction(transaction.connection, 0, fresh, self._receives, self._blind_after_us, told)
                 for task in group:
-                    self._run_unit(task, transaction.connection, fresh, alone=len(group) == 1)
+                    self._run_unit(task, shared, alone=len(group) == 1)
                 if fresh and follower is not None:
                     tasks.append(_Task(follower, Future()))
-                    self._run_unit(tasks[-1], transaction.connection, fresh, alone=False)
+                    self._run_unit(tasks[-1], shared, alone=False)
                 if transaction.is_active and not self._database.is_sqlite:
+                    if fresh:
+                        told.add(Signal.LOG)
+                    postgres.tell(transaction.connection, told, by=self._database.token)
                     name = postgres.transaction_id(transaction.connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, this thread goes on
             committed = False if name is None else self._was_committed(name, error)
@@ -184,12 +227,13 @@ class Writer:
         self.commits += 1
         self._answer(tasks, fresh)
 
-    def _run_unit(self, task: _Task[Any], connection: Connection, fresh: list[Fresh], *, alone: bool) -> None:
+    def _run_unit(self, task: _Task[Any], shared: Transaction, *, alone: bool) -> None:
         """Run a unit, `alone` in its transaction or not. Raises DBAPIError when the transaction as a whole is lost."""
+        connection, fresh = shared.connection, shared.fresh
         if not alone:
             connection.exec_driver_sql("SAVEPOINT unit")
         known = len(fresh)
-        task.tx = tx = Transaction(connection, self._now_us(), fresh)
+        task.tx = tx = replace(shared, now_us=self._now_us(), committed=[], rolled_back=[])
         try:
             task.result = task.unit(tx)
         except DBAPIError:
@@ -280,6 +324,12 @@ class Writer:
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
+
+    def _follow(self, connection: Connection) -> None:
+        """Set a clock that follows the database's, from time to time."""
+        if self._following is not None and self._clock.monotonic_s() - self._followed_s >= FOLLOW_EVERY_S:
+            self._following.follow(postgres.now_us(connection))
+            self._followed_s = self._clock.monotonic_s()
 
     def _now_us(self) -> Micros:
         wall_us, steady_s = self._clock.now_us(), self._clock.monotonic_s()

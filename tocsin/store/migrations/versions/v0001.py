@@ -31,7 +31,7 @@ def _create_log() -> None:
         sa.Column("resource_id", _TEXT, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("chain", _TEXT, nullable=True),
-        sa.Column("decisions", sa.LargeBinary(), nullable=True),
+        sa.Column("trace", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("seq"),
     )
     with op.batch_alter_table("events", schema=None) as batch_op:
@@ -44,7 +44,23 @@ def _create_log() -> None:
         sa.Column("one", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("received_us", sa.BigInteger(), nullable=False),
+        sa.Column("outages", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("one"),
+    )
+    op.create_table(
+        "outages",
+        sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("start_us", sa.BigInteger(), nullable=False),
+        sa.Column("end_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("n"),
+    )
+    op.create_table(
+        "arrival_decisions",
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("shard", sa.Integer(), nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("seq", "shard"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "identities",
@@ -65,10 +81,25 @@ def _create_log() -> None:
         sa.PrimaryKeyConstraint("shard"),
     )
     op.create_table(
-        "uptime",
+        "processes",
+        sa.Column("name", _TEXT, nullable=False),
+        sa.Column("roles", _TEXT, nullable=False),
+        sa.Column("host", _TEXT, nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("version", _TEXT, nullable=False),
+        sa.Column("bus", _TEXT, nullable=True),
+        sa.Column("started_us", sa.BigInteger(), nullable=False),
+        sa.Column("beat_us", sa.BigInteger(), nullable=False),
+        sa.Column("detail", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "refusals",
         sa.Column("n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
-        sa.Column("from_us", sa.BigInteger(), nullable=False),
-        sa.Column("to_us", sa.BigInteger(), nullable=False),
+        sa.Column("received_us", sa.BigInteger(), nullable=False),
+        sa.Column("entry", _TEXT, nullable=False),
+        sa.Column("reason", _TEXT, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("n"),
     )
 
