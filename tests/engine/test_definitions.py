@@ -364,7 +364,7 @@ async def test_changes_take_effect_at_their_places_however_late_they_are_judged(
                 if judges:
                     await app.shards.settled()
             if not judges:
-                app.shards.close()
+                await app.shards.close()
                 await server.stop()
         if not judges:
             await server.start()

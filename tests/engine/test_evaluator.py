@@ -14,7 +14,7 @@ from sqlalchemy import event as happens
 from tests.engine.live import T0, Live, automation, evaluator_of, event, put_to_sleep
 from tests.servers import BOTH, ON_SQLITE
 from tests.store.disk import Disk
-from tocsin.engine import evaluator
+from tocsin.engine import evaluator, shards, tail
 from tocsin.errors import Conflict, Unavailable
 from tocsin.schemas.moments import SECOND
 from tocsin.store import firings, intents, log, states
@@ -78,7 +78,7 @@ async def test_s1_verdicts_wait_for_arrivals_in_the_same_commit(live: Live) -> N
 
 async def test_a_wake_up_is_never_lost(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is appended while a step is under way is judged without waiting for the next look."""
-    monkeypatch.setattr(evaluator, "LOOK_S", 3600.0)
+    monkeypatch.setattr(shards, "LOOK_S", 3600.0)
     app = await live.start(automation(EACH))
     store = evaluator_of(app)._verdicts.store
     left = iter(range(20))
@@ -97,7 +97,7 @@ async def test_a_wake_up_is_never_lost(live: Live, monkeypatch: pytest.MonkeyPat
 
 
 async def test_what_memory_does_not_hold_is_read_from_the_log(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluator, "HANDED_OVER_MAX", 3)
+    monkeypatch.setattr(tail, "KEPT_EVENTS", 3)
     monkeypatch.setattr(evaluator, "BATCH_EVENTS", 5)
     app = await live.start(automation(EACH))
     await asyncio.gather(*(live.send(*(event(id=f"{part}-{one}") for one in range(6))) for part in range(10)))
@@ -173,7 +173,7 @@ async def test_f2_a_step_that_is_undone_leaves_nothing_and_repeated_says_the_sam
     live: Live, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     """Laws F1 and F2: the step fails after, or before, it has stored most of what it judged."""
-    monkeypatch.setattr(evaluator, "LOOK_S", 0.01)
+    monkeypatch.setattr(shards, "LOOK_S", 0.01)
     app = await live.start(automation(SILENT | {"for_each": ["id"]}), automation(EACH, "two"))
     real: Callable[..., Any] = getattr(states, place)
     seen: list[object] = []
@@ -223,7 +223,7 @@ async def test_f2_what_fires_in_a_step_whose_group_is_lost_fires_once(live: Live
 
 @ON_SQLITE
 async def test_evaluation_goes_on_once_the_disk_has_room_again(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluator, "LOOK_S", 0.01)
+    monkeypatch.setattr(shards, "LOOK_S", 0.01)
     app = await live.start(automation(EACH | {"for_each": ["id"]}, actions=[]))
     disk = Disk(app.database)
     await live.send(*(event(resource=f"{number}") for number in range(200)))
@@ -244,7 +244,7 @@ async def test_two_evaluators_of_one_shard_judge_nothing_twice(live: Live, monke
     app = await live.start(automation(SILENT))
     await live.settle(1)
     put_to_sleep(app, monkeypatch)
-    before = evaluator_of(app)._cursor
+    before = evaluator_of(app)._stored
     assert before is not None
     await live.settle(10)
     late = states.Cursor(before.shard, before.seq, before.judged_us + SECOND, before.epoch)

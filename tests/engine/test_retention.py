@@ -73,7 +73,7 @@ async def test_what_was_not_judged_yet_stays(live: Live) -> None:
     app = await live.start()
     await live.send(event(id="judged"))
     await live.settle()
-    app.shards.close()  # as if judgement were far behind
+    await app.shards.close()  # as if judgement were far behind
     await live.send(event(id="waiting"))
     live.turn(11 * DAY_S)
     await sweep(app)
@@ -115,7 +115,7 @@ async def test_events_that_an_unfinished_action_answers_to_stay(live: Live) -> N
     await live.settle()
     await app.dispatcher.settled()
     live.turn(11 * DAY_S)
-    app.shards.close()
+    await app.shards.close()
     await sweep(app, Keep(events_us=10 * DAY, firings_us=5 * DAY, runs_us=DAY))
     assert ids(live) == ["told"]
     assert (count(live, "firings"), count(live, "intents")) == (1, 1)

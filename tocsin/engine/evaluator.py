@@ -31,6 +31,7 @@ from tocsin.schemas.event import Arrival
 from tocsin.schemas.moments import SECOND, Micros
 from tocsin.store import states
 from tocsin.store.log import Head
+from tocsin.store.postgres import take_time
 from tocsin.store.states import Cursor
 from tocsin.store.writer import Transaction
 from tocsin.triggers.judge import Judgement, State
@@ -134,6 +135,7 @@ class Evaluator:
             raise Conflict(f"shard {self.shard} is judged by another process")
         self._stored = self._at = cursor
         self._stored_us = tx.now_us
+        take_time(tx.connection)
         self.in_force.load(tx, cursor.seq)
         self._next_us = states.next_wake(tx.connection, self.shard)
         return cursor
@@ -190,6 +192,7 @@ class Evaluator:
         self._stored_us = tx.now_us
 
     def _switch(self, tx: Transaction, before: Cursor, after: Cursor, *, at_us: Micros) -> None:
+        take_time(tx.connection)
         closed = self.in_force.switch(
             tx, after_seq=before.seq, to_seq=after.seq, at_us=at_us, outages=self._ledger.outages
         )

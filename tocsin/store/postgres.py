@@ -1,10 +1,8 @@
-"""What only PostgreSQL has: sessions to set up, connections that break, transactions that meet, a lock for one server.
+"""What only PostgreSQL has: sessions to set up, connections that break, transactions that meet.
 
 Rule 1: a commit is durable only with `synchronous_commit`; where the server has it off, it is on for us (law E3).
 Rule 2: when the connection breaks during a COMMIT, the server is asked afterwards what came of it (`pg_xact_status`):
 nothing is stored twice because the answer was lost, and nothing acknowledged that was not stored.
-Rule 3: a server that runs alone holds an advisory lock in the session that writes. It writes as long as it holds the
-lock, and whoever comes next gets the lock when that session is gone.
 """
 
 from __future__ import annotations
@@ -16,18 +14,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
-from tocsin.errors import HomeInUse
+from tocsin.store import locks
 
 log = logging.getLogger(__name__)
 
-ALONE = 0x746F6373_00000001
-"""The advisory lock of the one server that runs on a database."""
-
 CHANNEL = "tocsin"
 """The channel of PostgreSQL on which processes tell each other that there is something to do."""
-
-MIGRATING = 0x746F6373_00000002
-"""The advisory lock under which a database is migrated."""
 
 ADDRESS_OPTIONS: dict[str, Any] = {
     "application_name": "tocsin",
@@ -39,19 +31,27 @@ ADDRESS_OPTIONS: dict[str, Any] = {
     "tcp_user_timeout": 30_000,
 }
 
-_LOCK_WAIT_S = 3  # the session of a server that has just ended may take a moment to be gone
+# Who is stopped in the middle of a transaction holds the log's head, and everybody up: PostgreSQL ends its session, and
+# what it wanted is run again when it goes on. A machine that is gone is noticed as soon.
+_SESSION = (
+    "SET idle_in_transaction_session_timeout = '5s'",
+    "SET tcp_keepalives_idle = 10",
+    "SET tcp_keepalives_interval = 5",
+    "SET tcp_keepalives_count = 4",
+    "SET tcp_user_timeout = '20s'",
+)
 _MET = {"40001", "40P01"}  # serialization failure, deadlock: the same again may well succeed
 
 
-def set_up_writing(engine: Engine, *, alone: bool) -> None:
-    """Have each connection commit durably; with `alone`, have it hold the lock of the one server, or be refused."""
+def set_up_writing(engine: Engine, *, serves: bool) -> None:
+    """Have each connection commit durably; with `serves`, have it hold the lock of a server, or be refused."""
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         try:
             _make_durable(connection)
-            if alone:
-                _take_lock(connection)
+            if serves:
+                locks.serve(connection)
         except BaseException:
             connection.close()
             raise
@@ -67,7 +67,15 @@ def set_up_reading(engine: Engine) -> None:
         connection.read_only = True
 
 
+def take_time(connection: Connection) -> None:
+    """Let this transaction be idle for longer than a few seconds: much is to be read in between."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
 def _make_durable(connection: Any) -> None:
+    for setting in _SESSION:
+        connection.execute(setting)
     off = connection.execute("SHOW synchronous_commit").fetchone()[0] == "off"
     if off:
         log.warning(
@@ -77,35 +85,6 @@ def _make_durable(connection: Any) -> None:
     if connection.execute("SHOW fsync").fetchone()[0] == "off":
         log.warning("fsync is off on this PostgreSQL server: after a crash of its machine, the database may be broken")
     connection.commit()
-
-
-def _take_lock(connection: Any) -> None:
-    """Hold the lock for the length of the session. Raises HomeInUse."""
-    from psycopg.errors import LockNotAvailable
-
-    connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT_S}s'")
-    try:
-        connection.execute("SELECT pg_advisory_lock(%s)", (ALONE,))
-    except LockNotAvailable:
-        connection.rollback()
-        raise HomeInUse(
-            f"{_holder(connection)} already runs on this database: stop it first, or use another database"
-        ) from None
-    connection.commit()
-
-
-def _holder(connection: Any) -> str:
-    """Return who holds the lock, as far as this role may see it."""
-    row = connection.execute(
-        "SELECT pid, host(client_addr), backend_start FROM pg_stat_activity JOIN pg_locks USING (pid) "
-        "WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND database = datid "
-        "AND datname = current_database() AND (classid::bigint << 32 | objid::bigint) = %s",
-        (ALONE,),
-    ).fetchone()
-    if row is None or row[2] is None:
-        return "another server"
-    where = f"from {row[1]}" if row[1] else "on the database's machine"
-    return f"another server ({where}, connected since {row[2]:%Y-%m-%d %H:%M:%S%z}, PostgreSQL process {row[0]})"
 
 
 def now_us(connection: Connection) -> int:
