@@ -51,12 +51,10 @@ class _Key:
         return max(window.deadline + self.rule.grace, window.received + patience)
 
     def _moments(self) -> list[tuple[datetime, Window]]:
-        """P5: each window's moment; those behind an unmet one wait for it."""
+        """P5: each window's moment, closed ones included (O4); those behind an unmet one wait for it."""
         moments = []
         not_before: datetime | None = None
         for window in self.pending():
-            if window.outcome == "closed":
-                continue
             own = self.rule.outages.moved(self._meant(window))
             own = own if not_before is None else max(own, not_before)
             moments.append((own, window))
@@ -127,12 +125,17 @@ class _Key:
         firings: list[Firing] = []
         while due := [window for moment, window in self._moments() if moment <= at]:
             firings += self._settle(due[0], at)
+        return firings + self._repeat(at)
+
+    def _repeat(self, at: datetime) -> list[Firing]:
+        """P5: once, however many repeats an outage has kept waiting."""
         repeat = self._next_repeat()
-        while self.miss is not None and repeat is not None and repeat <= at and not self.is_forgotten(at):
+        if self.miss is None or repeat is None or repeat > at or self.is_forgotten(at):
+            return []
+        while repeat is not None and repeat <= at:
             self.miss.repeats += 1
-            firings.append(self._silence(at, "missed", self.miss.window))
             repeat = self._next_repeat()
-        return firings
+        return [self._silence(at, "missed", self.miss.window)]
 
     def _silence(self, at: datetime, verdict: str, window: Window) -> Firing:
         return Firing(at, verdict, self.labels, window.all_events(), due=window.deadline)

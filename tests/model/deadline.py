@@ -93,6 +93,9 @@ class _Key:
                 return
         for due in self.calendar.holding(event.t):
             if self.judged_after is None or due <= self.judged_after:
+                if event in self.primed and due > self.rule.armed and absorbed.get(due, 0) < self.rule.threshold:
+                    absorbed[due] = absorbed.get(due, 0) + 1  # spent, though K is not judged for that one
+                    return
                 continue
             if self._takes(judged.setdefault(due, self.calendar.window(due)), event, absorbed):
                 return

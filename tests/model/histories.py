@@ -302,12 +302,13 @@ def _child(random: Random, depth: int, *, correlated: bool) -> Trigger:
     if random.random() < 0.5:
         child: Trigger = {"expect": random.choice(NAMES)}
     else:
-        child = MAKERS[random.choice(["R1", "R4", "P1", "P2", "P4" if correlated else "P3"])](random)
+        silent = ["P4", "D1"] if correlated else ["P3", "D1", "T1"]
+        child = MAKERS[random.choice(["R1", "R4", "P1", "P2", *silent])](random)
     child.pop("for_each", None)
     child.pop("subjects", None)
     if correlated:
         child["for_each"] = ["id"]
-        if "posture" in child or child.get("type") == "absence":
+        if "posture" in child or child.get("type") in ("absence", "deadline"):
             _maybe(random, child, 0.0 if "after" in child else 0.3, subjects=["p", "r"])
     return child
 

@@ -24,10 +24,11 @@ def schedule_times(trigger: dict[str, Json], armed: datetime) -> Iterator[dateti
             at += every
             yield at
     else:
-        place = ZoneInfo(zone)
+        place, last = ZoneInfo(zone), armed
         for local in rrulestr(trigger["rrule"], dtstart=armed.astimezone(place).replace(tzinfo=None)):
             at = local.astimezone(UTC) if local.tzinfo else instant(local, place)
-            if at > armed:
+            if at > last:  # local times that a gap moved to its end are one time (D4)
+                last = at
                 yield at
 
 

@@ -95,6 +95,8 @@ class Window:
     late: list[Event] = field(default_factory=list)
     outcome: str = "open"
     end: datetime = LONG_AGO
+    ended_by: Event | None = None
+    """The event that met or closed it, if one did."""
 
     @property
     def waits(self) -> bool:

@@ -23,6 +23,7 @@ def _close(windows: Sequence[Window], until: Event, *, reopen: bool) -> None:
     for window in windows:
         if window.outcome == "open" and (not reopen or window.opening <= until.t):
             window.finish("closed", min(window.deadline, max(window.opening, until.t)))
+            window.ended_by = until
 
 
 def windows_with_after(history: Sequence[Event], rule: Rule, settled: Sequence[Window]) -> list[Window]:
@@ -33,7 +34,6 @@ def windows_with_after(history: Sequence[Event], rule: Rule, settled: Sequence[W
     floor = max((window.end for window in settled), default=LONG_AGO)
     taken = {event for window in settled for event in [*window.events, *window.late]}
     openers = {window.opener for window in settled}
-    met_by = {_meets(window) for window in settled if window.outcome == "met"}
     windows: list[Window] = []
     for place, event in enumerate(history):
         if event in untils:
@@ -41,18 +41,31 @@ def windows_with_after(history: Sequence[Event], rule: Rule, settled: Sequence[W
             passed.append(event)
         if rule.plays("expect", event) and event not in taken:
             _count(event, windows, rule)
+            in_reach = all(one.t <= event.t for one in history[:place])
+            met = [window for window in windows if window.ended_by is event and window.outcome == "met"]
+            if in_reach and any(event.t == window.deadline for window in met):
+                # It was still open when what came before at this time opened the next (O2).
+                windows = [window for window in windows if window.opening < event.t]
         if not rule.plays("after", event) or event in openers:
             continue
-        if any(later in met_by and later.t == event.t for later in history[place + 1 :]):
-            continue  # a window that is settled was still open then (law O2)
+        if any(_was_open(window, history, place) for window in settled):
+            continue
         last_end = max([floor, *(_end_so_far(window) for window in windows)])
         if event.t >= last_end and not _shut_out(event, untils, passed, reopen=reopen):
             windows.append(Window(event.t, event.t + rule.within, event.received, opener=event))
     return windows
 
 
-def _meets(window: Window) -> Event:
-    return max(window.events, key=lambda event: (event.t, event.place))
+def _was_open(window: Window, history: Sequence[Event], place: int) -> bool:
+    """O2, O4: whether a settled window was still open when the event at this place was judged.
+
+    What ended it has its place behind that: it came later with the same time, or it was out of reach.
+    """
+    if window.ended_by is None or window.opener not in history[:place] or window.ended_by not in history[place + 1 :]:
+        return False
+    event, last = history[place], window.ended_by
+    in_reach = all(one.t <= last.t for one in history[: history.index(last)])
+    return event.t == last.t if in_reach else window.opening <= event.t < window.deadline
 
 
 def _end_so_far(window: Window) -> datetime:
@@ -67,7 +80,8 @@ def _count(event: Event, windows: Sequence[Window], rule: Rule) -> None:
         if event.t <= window.deadline:
             window.events.append(event)
             if len(window.events) == rule.threshold:
-                window.finish("met", max(one.t for one in window.events))
+                window.finish("met", event.t)  # of the N-th as they are judged, should it be out of reach (O4)
+                window.ended_by = event
         elif event.t <= window.deadline + rule.grace and window.outcome == "open":
             window.late.append(event)
         else:
@@ -97,8 +111,11 @@ class _Deadlines:
     def disarm(self) -> None:
         self.current = None
 
-    def move(self, event: Event) -> None:
-        """One `expect` event at its place: D is the time of the N-th newest, plus W."""
+    def move(self, event: Event, *, opens: bool) -> None:
+        """One `expect` event at its place: D is the time of the N-th newest, plus W.
+
+        What an `until` shuts out opens no window (P6), though it is there, and meets what is open.
+        """
         assert self.current is not None
         self.counted = sorted([*self.counted, event], key=lambda one: (one.t, one.place))
         newest = self.counted[-self.rule.threshold :]
@@ -116,13 +133,17 @@ class _Deadlines:
         elif event.t <= old.deadline + self.rule.grace:
             old.late.append(event)
             old.finish("late", old.deadline)
-        self._set(Window(newest[0].t, deadline, event.received, mover=event, events=newest), event.t)
+        self._set(Window(newest[0].t, deadline, event.received, mover=event, events=newest), event.t, opens=opens)
 
-    def _set(self, window: Window, moved: datetime) -> None:
-        """Take the deadline, moved at that time; it is a window unless it was settled, or lies in what was (O4)."""
+    def _set(self, window: Window, moved: datetime, *, opens: bool = True) -> None:
+        """Take the deadline, moved at that time; it is a window unless it was settled, or lies in what was (O4).
+
+        What lies there can only be the current deadline: one that was still to come when its events were all there.
+        """
         self.current = window
-        to_come = window.deadline + self.rule.grace > window.received
-        if window.deadline > self.last_due and (moved >= self.floor or to_come):
+        known = max([window.received, *(event.received for event in window.events)])
+        to_come = window.deadline + self.rule.grace > known
+        if opens and window.deadline > self.last_due and (moved >= self.floor or to_come):
             self.windows.append(window)
 
 
@@ -144,10 +165,11 @@ def windows_without_after(
                 replay.disarm()
         if not rule.plays("expect", event):
             continue
+        shut_out = _shut_out(event, untils, passed, reopen=reopen)
+        if shut_out and (replay.current is None or any(event.t <= until.t for until in passed)):
+            continue
         if replay.current is None:
-            if _shut_out(event, untils, passed, reopen=reopen):
-                continue
             replay.arm(event.t, event.received, event)
         if event.t >= replay.since:
-            replay.move(event)
+            replay.move(event, opens=not shut_out)
     return replay.windows

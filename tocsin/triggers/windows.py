@@ -67,7 +67,7 @@ class Windows(Watch):
             in_time = window.opened_us <= time_us <= window.due_us
             if in_time and window.outcome in (None, Outcome.LATE):
                 self._count(window, Counted(time_us, seen.seq))
-                if window.is_met and seen.place_us == window.due_us:
+                if window.is_met and seen.place_us == time_us == window.due_us:
                     fold.windows = [other for other in fold.windows if other.opened_us < window.due_us]
                 return window
             if window.outcome is None and window.due_us < time_us <= window.due_us + self.grace_us:
