@@ -72,6 +72,7 @@ class Recorder:
         self._gathering: _Gathering | None = None
         self._lock = threading.Lock()
         self.accepted = 0
+        self.duplicates = 0
 
     @property
     def waiting(self) -> int:
@@ -99,6 +100,7 @@ class Recorder:
         finally:
             self._waiting -= len(events)
         self.accepted += receipt.accepted
+        self.duplicates += receipt.duplicates or 0
         return receipt
 
     def _gather(self, request: _Request) -> None:
