@@ -5,7 +5,8 @@ resource that has to equal something (`tables.py`).
 
 Rule 1: the index may offer too many leaves, never too few; `Matcher.roles` decides (laws M1-M5).
 Rule 2: an index never changes; `replace` returns another that shares most of it, so readers need no lock, and a
-change among 100,000 leaves costs the copy of a few dictionaries.
+change among 100,000 leaves costs the copy of a few small dictionaries.
+Rule 3: the predicates of a leaf are compiled when they are first asked; most of very many never are.
 
 Sources: access predicates as in Fabret et al., "Filtering Algorithms and Implementation for Very Fast
 Publish/Subscribe Systems" (SIGMOD 2001); immutable snapshots swapped whole as in timbray/quamina.
@@ -13,15 +14,19 @@ Publish/Subscribe Systems" (SIGMOD 2001); immutable snapshots swapped whole as i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.expression import ExpressionFailed
 from tocsin.schemas.trigger import LeafTrigger
 from tocsin.triggers.match import Facts, Key, Matcher, Roles
+from tocsin.triggers.sketch import Reach
 from tocsin.triggers.tables import Change, Leaf, LeafId, Tables
 
+_NONE: Mapping[LeafId, LeafTrigger] = MappingProxyType({})
 Match: TypeAlias = tuple[LeafId, Roles, Key]
 """A leaf that an event matches: in which roles, and under which key."""
 
@@ -49,7 +54,7 @@ class Index:
         Raises:
             KeyError: there is no such leaf.
         """
-        return self._tables.leaves[leaf_id].matcher
+        return self._tables.leaves[leaf_id].compiled()
 
     def match(self, arrival: Arrival, failed: list[LeafId] | None = None) -> list[Match]:
         """Return the leaves that the event matches, in no order to rely on.
@@ -69,26 +74,41 @@ class Index:
             found = [*found, *more] if found else more
         return _judged(found, arrival, failed) if found else []
 
-    def replace(
-        self,
-        added: Mapping[LeafId, LeafTrigger] | Iterable[tuple[LeafId, LeafTrigger]] = (),
-        removed: Collection[LeafId] = (),
-    ) -> Index:
+    def replace(self, added: Mapping[LeafId, LeafTrigger] = _NONE, removed: Collection[LeafId] = ()) -> Index:
         """Return an index without `removed` and with `added`; an added leaf takes the place of one of the same id."""
-        pairs = added.items() if isinstance(added, Mapping) else added
-        return Index(Change(self._tables).apply(pairs, removed))
+        change = self.changing()
+        for leaf_id in removed:
+            change.drop(leaf_id)
+        for leaf_id, trigger in added.items():
+            change.put(Leaf(leaf_id, Reach.of(trigger), _Read(trigger)))
+        return Index(change.tables)
+
+    def changing(self) -> Change:
+        """Return this index's tables in the making: what they become makes another index."""
+        return Change(self._tables)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The predicates of a trigger that was read."""
+
+    trigger: LeafTrigger
+
+    def matcher(self) -> Matcher:
+        return Matcher(self.trigger)
 
 
 def _judged(candidates: list[Leaf], arrival: Arrival, failed: list[LeafId] | None) -> list[Match]:
     facts = Facts(arrival)
     matches = []
     for leaf in candidates:
+        matcher = leaf.matcher or leaf.compiled()
         try:
-            roles = leaf.matcher.roles(facts)
+            roles = matcher.roles(facts)
         except ExpressionFailed:
             if failed is not None:
                 failed.append(leaf.id)
             continue
         if roles:
-            matches.append((leaf.id, roles, leaf.matcher.key(facts)))
+            matches.append((leaf.id, roles, matcher.key(facts)))
     return matches

@@ -12,7 +12,7 @@ Rule 2: one broken automation breaks itself only. Whatever it raises becomes `Ju
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,17 +20,20 @@ from tocsin.errors import JudgeFailed
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Decision, Firing
 from tocsin.schemas.moments import MINUTE, Micros
-from tocsin.schemas.trigger import LeafTrigger
 from tocsin.triggers.deadline import PRIMED, Deadline
+from tocsin.triggers.forking import ForkingDict
 from tocsin.triggers.heartbeat import Heartbeat
 from tocsin.triggers.index import Index
 from tocsin.triggers.keys import automation_of, node_of, state_key
 from tocsin.triggers.machine import Ledger, Outage, Outages, State
-from tocsin.triggers.nodes import Armed, Plan, Spot, compile_trigger
+from tocsin.triggers.nodes import Armed, Arming, Plan, Spot, Twig
 from tocsin.triggers.run import NEVER, Run
 from tocsin.triggers.schedule import Schedule
+from tocsin.triggers.tables import Change, Leaf
 
 __all__ = ["Armed", "Judge", "Judgement", "Outage", "State", "automation_of"]
+
+_MARK = "\x1f"  # between an automation and the place of a leaf in it, in the name by which the index knows the leaf
 
 
 @dataclass(slots=True)
@@ -50,41 +53,33 @@ class Judge:
 
     def __init__(self, automations: Iterable[Armed] = (), *, lateness_us: Micros = MINUTE) -> None:
         self._lateness_us = lateness_us
-        self._plans: dict[str, Plan] = {}
-        self._leaves: dict[str, Spot] = {}
+        self._plans: ForkingDict[Plan] = ForkingDict()
         self._index = Index()
         self._take(automations, ())
 
     def replace(self, *, armed: Iterable[Armed] = (), removed: Iterable[str] = ()) -> Judge:
         """Return a judge with these automations in place of those of the same names, and without those removed."""
         judge = Judge(lateness_us=self._lateness_us)
-        judge._plans, judge._leaves, judge._index = dict(self._plans), dict(self._leaves), self._index
+        judge._plans, judge._index = self._plans.copy(), self._index
         judge._take(armed, removed)
         return judge
 
     def _take(self, armed: Iterable[Armed], removed: Iterable[str]) -> None:
-        gone = {leaf for name in removed for leaf in self._drop(name)}
-        self._index = self._index.replace(self._compiled(armed, gone))
-        if gone:
-            self._index = self._index.replace(removed=gone)
+        change = self._index.changing()
+        for name in removed:
+            self._drop(change, name)
+        for one in armed:  # one by one: there may be very many
+            self._drop(change, one.name)
+            plan = self._plans[one.name] = Plan(one, lateness_us=self._lateness_us)
+            for place, reach in enumerate(plan.reaches):
+                change.put(Leaf(f"{one.name}{_MARK}{place}", reach, Twig(plan, place)))
+        self._index = Index(change.tables)
 
-    def _compiled(self, armed: Iterable[Armed], gone: set[str]) -> Iterator[tuple[str, LeafTrigger]]:
-        """Compile automations one by one, there may be very many; yield their leaves, and note in `gone` the others."""
-        for one in armed:
-            gone.update(self._drop(one.name))
-            plan, leaves = compile_trigger(one, lateness_us=self._lateness_us)
-            self._plans[one.name] = plan
-            for spot in plan.spots:
-                if spot.id in leaves:
-                    leaf = _leaf(one.name, spot)
-                    self._leaves[leaf] = spot
-                    gone.discard(leaf)
-                    yield leaf, leaves[spot.id]
-
-    def _drop(self, name: str) -> list[str]:
+    def _drop(self, change: Change, name: str) -> None:
         plan = self._plans.pop(name, None)
-        leaves = [_leaf(name, spot) for spot in plan.spots] if plan else []
-        return [leaf for leaf in leaves if self._leaves.pop(leaf, None) is not None]
+        if plan is not None:
+            for place in range(len(plan.reaches)):
+                change.drop(f"{name}{_MARK}{place}")
 
     def __contains__(self, name: str) -> bool:
         return name in self._plans
@@ -101,8 +96,12 @@ class Judge:
         plan = self._plans.get(automation)
         return plan.spot(node) if plan else None
 
+    def arming(self, name: str) -> Arming:
+        """Return since when and whether an automation is judged."""
+        return self._plans[name].arming
+
     def root(self, name: str) -> Spot:
-        """Return the topmost node of an automation."""
+        """Return the topmost node of an automation. Raises JudgeFailed when its trigger can not be read."""
         return self._plans[name].root
 
     def spots(self, name: str) -> Collection[Spot]:
@@ -132,6 +131,8 @@ class Judge:
         plan = self._plans[name]
         from_us = plan.arming.armed_us if from_us is None else from_us
         states: dict[str, State] = {}
+        if not plan.waits:
+            return states
         for spot in plan.spots:
             machine = spot.machine
             if isinstance(machine, Heartbeat | Deadline | Schedule):
@@ -176,7 +177,8 @@ class Judge:
 
     def priming(self, name: str) -> Micros | None:
         """Return from which moment on stored events are needed to prime an automation, or None (law O3)."""
-        machines = [spot.machine for spot in self._plans[name].spots]
+        plan = self._plans[name]
+        machines = [spot.machine for spot in plan.spots] if plan.waits else []
         return min((machine.primed_from() for machine in machines if isinstance(machine, Deadline)), default=None)
 
     # Judgement
@@ -203,10 +205,13 @@ class Judge:
             JudgeFailed: an automation could not judge an arrival or a state; nothing of this run may be kept.
         """
         run = Run(excluded=frozenset(excluded), outages=Outages(outages), horizon_us=_horizon(arrivals, until_us))
+        skipped = run.excluded
         for arrival in arrivals:
             self._touch(run, arrival, prime)
         for key in due:
-            spot = self.spot(key)
+            if skipped and (automation_of(key), key) in skipped:
+                continue
+            spot = self._due_spot(key)
             if spot is not None and not spot.arming.paused:
                 run.due(key, spot)
         while (needed := run.next_level()) is not None:
@@ -216,20 +221,34 @@ class Judge:
         judgement.decisions = run.decisions()
         return judgement
 
+    def _due_spot(self, key: str) -> Spot | None:
+        try:
+            return self.spot(key)
+        except JudgeFailed as failed:
+            raise JudgeFailed(str(failed), automation=failed.automation, state_key=key) from failed
+
     def _touch(self, run: Run, arrival: Arrival, prime: str | None) -> None:
         """Find the keys that an arrival concerns."""
         for leaf, roles, key in self._index.match(arrival):
-            spot = self._leaves[leaf]
-            arming = spot.arming
+            name, _, place = leaf.rpartition(_MARK)
+            plan = self._plans[name]
+            arming = plan.arming
             if prime is not None:
-                if arming.name == prime and isinstance(spot.machine, Deadline):
-                    run.touch(spot, key, arrival, roles=roles | PRIMED)
+                if name == prime:
+                    spot = plan.compiled().leaves[int(place)][0]
+                    if isinstance(spot.machine, Deadline):
+                        run.touch(spot, key, arrival, roles=roles | PRIMED)
             elif arrival.seq > arming.armed_seq and not arming.paused:
-                run.touch(spot, key, arrival, roles=roles)
+                if run.excluded and (name, arrival.seq) in run.excluded:
+                    continue
+                run.touch(_leaf(plan, int(place), arrival), key, arrival, roles=roles)
 
 
-def _leaf(name: str, spot: Spot) -> str:
-    return f"{name}\x1f{spot.id}"
+def _leaf(plan: Plan, place: int, arrival: Arrival) -> Spot:
+    try:
+        return plan.compiled().leaves[place][0]
+    except JudgeFailed as failed:
+        raise JudgeFailed(str(failed), automation=failed.automation, seq=arrival.seq) from failed
 
 
 def _horizon(arrivals: Sequence[Arrival], until_us: Micros | None) -> Micros:

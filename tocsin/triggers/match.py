@@ -58,7 +58,7 @@ class Facts:
 class Matcher:
     """The compiled predicates of one event or deadline trigger; immutable.
 
-    An index finds candidates by `name_patterns` and `literal_labels`; `roles` then decides.
+    An index finds candidates by `name_patterns` and `literals_of`; `roles` then decides.
     """
 
     __slots__ = ("_equal", "_globs", "_key_labels", "_literals", "_readers", "_related", "_tests", "_where")
@@ -128,14 +128,14 @@ def name_patterns(trigger: LeafTrigger) -> dict[Roles, tuple[str, ...]]:
     return patterns
 
 
-def literal_labels(trigger: LeafTrigger) -> dict[str, tuple[str, ...]]:
+def literals_of(match: Spec) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return the labels of the primary resource that have to equal one of some values, whatever else they must."""
-    literal = {}
-    for label, patterns in trigger.match.items():
+    literals = []
+    for label, patterns in match.items():
         wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
         if wanted and not any(map(_SPECIAL.search, wanted)):
-            literal[label] = tuple(dict.fromkeys(wanted))
-    return literal
+            literals.append((label, tuple(dict.fromkeys(wanted))))
+    return tuple(literals)
 
 
 def name_test(pattern: str) -> Callable[[str], object]:

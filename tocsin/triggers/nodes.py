@@ -2,7 +2,10 @@
 
 A node's id is made of fingerprints: that of the whole trigger, then that of the child at each level, with an
 ordinal among equal siblings. So reordering children keeps their windows, and any change that matters starts all
-anew (law S4)."""
+anew (law S4).
+
+A plan is made of a trigger that was read, or of one that is not read yet: that one is compiled when it is first asked
+for its nodes."""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tocsin.errors import JudgeFailed
+from tocsin.schemas.event import RESERVED
 from tocsin.schemas.moments import Micros
 from tocsin.schemas.trigger import (
     ChildTrigger,
@@ -29,10 +34,12 @@ from tocsin.triggers.compound import Compound
 from tocsin.triggers.deadline import Deadline
 from tocsin.triggers.heartbeat import Heartbeat
 from tocsin.triggers.machine import Machine, Node, Outage
+from tocsin.triggers.match import Matcher
 from tocsin.triggers.opened import Opened
 from tocsin.triggers.reactive import Counting, Each
 from tocsin.triggers.schedule import Schedule
 from tocsin.triggers.sequence import Sequence
+from tocsin.triggers.sketch import Reach, Unread
 from tocsin.triggers.windows import Windows
 
 
@@ -45,7 +52,7 @@ class Armed:
     """
 
     name: str
-    trigger: Trigger
+    trigger: Trigger | Unread
     armed_us: Micros
     armed_seq: int
     paused: bool = False
@@ -84,29 +91,89 @@ class Spot:
         return self.machine.node.id
 
 
-@dataclass(slots=True)
 class Plan:
-    """A compiled automation."""
+    """An automation, compiled when it is first asked for its nodes; never changed otherwise.
 
-    arming: Arming
-    spots: tuple[Spot, ...]
+    `waits` says whether anything of it may have a state before its first event, `reaches` how its leaves are found.
+    """
+
+    __slots__ = ("_compiled", "_lateness_us", "_unread", "arming", "reaches", "waits")
+
+    def __init__(self, armed: Armed, *, lateness_us: Micros) -> None:
+        self.arming = Arming(armed.name, armed.armed_us, armed.armed_seq, armed.paused, armed.outages)
+        self._lateness_us = lateness_us
+        self._unread: Unread | None = None
+        self._compiled: Compiled | None = None
+        if isinstance(armed.trigger, Unread):
+            self._unread = armed.trigger
+            self.waits, self.reaches = armed.trigger.sketch.waits, armed.trigger.sketch.leaves
+        else:
+            compiler = self._compile(armed.trigger)
+            self.waits, self.reaches = True, tuple(Reach.of(trigger) for _, trigger in compiler.leaves)
+
+    def compiled(self) -> Compiled:
+        """Return its nodes.
+
+        Raises:
+            JudgeFailed: its trigger can not be read, as when a later version has stored it.
+        """
+        if self._compiled is None:
+            unread = self._unread
+            assert unread is not None, "it is forgotten only behind what is made of it"
+            try:
+                self._compile(unread.read())
+            except Exception as error:
+                raise JudgeFailed(f"its trigger can not be read: {error}", automation=self.arming.name) from error
+            self._unread = None
+        assert self._compiled is not None
+        return self._compiled
+
+    def _compile(self, trigger: Trigger) -> _Compiler:
+        compiler = _Compiler(self.arming, self._lateness_us)
+        compiler.spot(trigger, fingerprint(trigger))
+        leaves = tuple((spot, Matcher(leaf)) for spot, leaf in compiler.leaves)
+        self._compiled = Compiled(tuple(compiler.spots), leaves)
+        return compiler
+
+    @property
+    def spots(self) -> tuple[Spot, ...]:
+        """Its nodes, children before their parents. Raises JudgeFailed."""
+        return self.compiled().spots
 
     @property
     def root(self) -> Spot:
-        """The node whose firings are the automation's."""
+        """The node whose firings are the automation's. Raises JudgeFailed."""
         return self.spots[-1]
 
     def spot(self, node: str) -> Spot | None:
-        """Return the node of this identity."""
+        """Return the node of this identity. Raises JudgeFailed."""
         return next((spot for spot in self.spots if spot.id == node), None)
 
 
-def compile_trigger(armed: Armed, *, lateness_us: Micros) -> tuple[Plan, dict[str, LeafTrigger]]:
-    """Return an automation's machines, and the triggers for the index by node id."""
-    arming = Arming(armed.name, armed.armed_us, armed.armed_seq, armed.paused, armed.outages)
-    compiler = _Compiler(arming, lateness_us)
-    compiler.spot(armed.trigger, fingerprint(armed.trigger))
-    return Plan(arming, tuple(compiler.spots)), compiler.leaves
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The nodes of a trigger, and those of them that look at events, each with its predicates."""
+
+    spots: tuple[Spot, ...]
+    leaves: tuple[tuple[Spot, Matcher], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Twig:
+    """A leaf of a plan, as the index knows it."""
+
+    plan: Plan
+    place: int
+
+    def matcher(self) -> Matcher:
+        """Return its predicates. What can not be read matches whatever reaches it: so it is found, and set aside."""
+        try:
+            return self.plan.compiled().leaves[self.place][1]
+        except JudgeFailed:
+            return Matcher(_ANY)
+
+
+_ANY = EventTrigger(expect=("*", RESERVED + "*"))
 
 
 class _Compiler:
@@ -116,16 +183,16 @@ class _Compiler:
         self.arming = arming
         self.lateness_us = lateness_us
         self.spots: list[Spot] = []
-        self.leaves: dict[str, LeafTrigger] = {}
+        self.leaves: list[tuple[Spot, LeafTrigger]] = []
 
     def spot(self, trigger: PositiveTrigger, node_id: str) -> Spot:
         node = Node(self.arming.name, node_id, self.arming.armed_us)
         if isinstance(trigger, CompoundTrigger | SequenceTrigger):
             spot = self._composite(trigger, node)
         else:
-            if not isinstance(trigger, ScheduleTrigger):
-                self.leaves[node_id] = trigger
             spot = Spot(self.arming, self._leaf(trigger, node), label_names(trigger), 0)
+            if not isinstance(trigger, ScheduleTrigger):
+                self.leaves.append((spot, trigger))
         self.spots.append(spot)
         return spot
 

@@ -42,7 +42,7 @@ class Run:
 
     def __init__(self, *, excluded: frozenset[tuple[str, int | str]], outages: Outages, horizon_us: Micros) -> None:
         self.changed: dict[str, State | None] = {}
-        self._excluded = excluded
+        self.excluded = excluded
         self._outages = outages
         self._own: dict[str, Outages] = {}
         self._horizon_us = horizon_us
@@ -57,8 +57,6 @@ class Run:
 
     def touch(self, spot: Spot, key: Key, arrival: Arrival, *, roles: Roles) -> None:
         """Note that an arrival concerns a key of a leaf."""
-        if self._excluded and (spot.arming.name, arrival.seq) in self._excluded:
-            return
         work = self._work(spot, key)
         if work is not None:
             time_us = arrival.time_us
@@ -66,8 +64,7 @@ class Run:
 
     def due(self, name: str, spot: Spot) -> None:
         """Note that a state wants to be called."""
-        if (spot.arming.name, name) not in self._excluded:
-            self._level(spot).setdefault(name, Work(spot, {}))
+        self._level(spot).setdefault(name, Work(spot, {}))
 
     def _work(self, spot: Spot, key: Key) -> Work | None:
         name = self._keys.get((spot, key))
@@ -76,7 +73,7 @@ class Run:
         works = self._level(spot)
         work = works.get(name)
         if work is None:
-            if self._excluded and (spot.arming.name, name) in self._excluded:
+            if self.excluded and (spot.arming.name, name) in self.excluded:
                 return None
             work = works[name] = Work(spot, dict(zip(spot.names, key, strict=True)))
         return work

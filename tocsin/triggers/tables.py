@@ -10,36 +10,45 @@ Rule 2: what is published never changes. `Change` copies what is on the way to a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, MutableMapping
 from typing import Protocol, Self, TypeAlias, TypeVar
 
-from tocsin.schemas.trigger import LeafTrigger
-from tocsin.triggers.match import Labels, Matcher, literal_labels, name_patterns
+from tocsin.triggers.forking import ForkingDict
+from tocsin.triggers.match import Labels, Matcher
+from tocsin.triggers.sketch import Reach
 
 LeafId: TypeAlias = str
 
 SPLIT_AT = 4
 """A bucket of so many leaves is searched one by one; only a larger one is worth tables of labels."""
 
+LARGE = 512
+"""A dict of so many keys is better changed as a `ForkingDict`."""
+
+
+class Compiles(Protocol):
+    """What makes the predicates of a leaf when it is first asked about."""
+
+    def matcher(self) -> Matcher: ...
+
 
 class Leaf:
     """A trigger in the index: its id, what decides, and by what it can be reached."""
 
-    __slots__ = ("id", "literals", "matcher", "names")
+    __slots__ = ("_source", "id", "literals", "matcher", "names")
 
-    def __init__(self, leaf_id: LeafId, trigger: LeafTrigger) -> None:
+    def __init__(self, leaf_id: LeafId, reach: Reach, source: Compiles) -> None:
         self.id = leaf_id
-        self.matcher = Matcher(trigger)
-        self.names = _access_names({text for texts in name_patterns(trigger).values() for text in texts})
-        self.literals = tuple(literal_labels(trigger).items())
+        self.names = reach.names
+        self.literals = reach.literals
+        self._source = source
+        self.matcher: Matcher | None = None
 
-
-def _access_names(patterns: Collection[str]) -> tuple[str, ...]:
-    """Return names, and prefixes with a `*` behind, so that just one covers each name that a pattern covers."""
-    prefixes = {pattern.partition("*")[0] for pattern in patterns if "*" in pattern}
-    names = {pattern for pattern in patterns if "*" not in pattern}
-    least = [name for name in prefixes | names if not any(name.startswith(other) for other in prefixes - {name})]
-    return tuple(sorted(f"{name}*" if name in prefixes else name for name in least))
+    def compiled(self) -> Matcher:
+        """Return what decides."""
+        if self.matcher is None:
+            self.matcher = self._source.matcher()
+        return self.matcher
 
 
 class Bucket:
@@ -48,7 +57,7 @@ class Bucket:
     __slots__ = ("labels", "rest")
 
     def __init__(self) -> None:
-        self.labels: dict[str, dict[str, list[Leaf]]] = {}
+        self.labels: dict[str, MutableMapping[str, list[Leaf]]] = {}
         self.rest: list[Leaf] = []
 
     def copy(self) -> Bucket:
@@ -73,8 +82,8 @@ class Trie:
     __slots__ = ("children", "lengths", "stubs")
 
     def __init__(self) -> None:
-        self.children: dict[str, Trie] = {}
-        self.stubs: dict[str, Bucket] = {}
+        self.children: MutableMapping[str, Trie] = {}
+        self.stubs: MutableMapping[str, Bucket] = {}
         self.lengths: tuple[int, ...] = ()
 
     def copy(self) -> Trie:
@@ -106,8 +115,8 @@ class Tables:
     __slots__ = ("leaves", "names", "prefixes", "unnamed")
 
     def __init__(self) -> None:
-        self.leaves: dict[LeafId, Leaf] = {}
-        self.names: dict[str, Bucket] = {}
+        self.leaves: ForkingDict[Leaf] = ForkingDict()
+        self.names: MutableMapping[str, Bucket] = {}
         self.prefixes = Trie()
         self.unnamed = Bucket()
 
@@ -123,29 +132,27 @@ class _Copyable(Protocol):
 
 
 _Part = TypeVar("_Part", bound=_Copyable)
+_Value = TypeVar("_Value")
 
 
 class Change:
     """Tables in the making: what is about to change is copied first, once, unless it is new itself."""
 
     def __init__(self, tables: Tables) -> None:
-        self._tables = tables.copy()
+        self.tables = tables.copy()
+        self.tables.leaves = tables.leaves.copy()
         self._owned: dict[int, object] = {}
 
-    def apply(self, added: Iterable[tuple[LeafId, LeafTrigger]], removed: Collection[LeafId]) -> Tables:
-        """Take out, then put in, and return the result."""
-        leaves = self._tables.leaves = self._own(self._tables.leaves)
-        for leaf_id in removed:
-            self._drop(leaf_id)
-        for leaf_id, trigger in added:
-            self._drop(leaf_id)
-            leaf = leaves[leaf_id] = Leaf(leaf_id, trigger)
-            for name in leaf.names:
-                self._put(name, leaf)
-        return self._tables
+    def put(self, leaf: Leaf) -> None:
+        """Put a leaf in, in the place of one of the same id."""
+        self.drop(leaf.id)
+        self.tables.leaves[leaf.id] = leaf
+        for name in leaf.names:
+            self._put(name, leaf)
 
-    def _drop(self, leaf_id: LeafId) -> None:
-        leaf = self._tables.leaves.pop(leaf_id, None)
+    def drop(self, leaf_id: LeafId) -> None:
+        """Take out a leaf; none of that id is no error."""
+        leaf = self.tables.leaves.pop(leaf_id, None)
         if leaf is not None:
             for name in leaf.names:
                 self._take(name, leaf)
@@ -156,42 +163,56 @@ class Change:
             self._owned[id(part)] = part
         return part
 
-    def _part(self, table: dict[str, _Part], key: str, new: Callable[[], _Part]) -> _Part:
+    def _own_table(self, table: MutableMapping[str, _Value]) -> MutableMapping[str, _Value]:
+        """Return a table to be changed: what is large by now is one whose next copy will be cheap."""
+        if isinstance(table, dict) and len(table) >= LARGE:
+            table = ForkingDict(table.items())
+            self._owned[id(table)] = table
+            return table
+        assert isinstance(table, dict | ForkingDict)
+        return self._own(table)
+
+    def _part(self, table: MutableMapping[str, _Part], key: str, new: Callable[[], _Part]) -> _Part:
         """Return what is under `key` of an owned table, owned as well; without anything there, what `new` makes."""
         part = table[key] = self._own(table.get(key) or new())
         return part
 
+    def _values(self, bucket: Bucket, label: str) -> MutableMapping[str, list[Leaf]]:
+        """Return the table of a label in a bucket that owns its labels, owned as well."""
+        table = bucket.labels[label] = self._own_table(bucket.labels.get(label, {}))
+        return table
+
     def _nodes(self, prefix: str) -> list[Trie]:
         """Return the nodes on the way to a prefix, owned, the root first."""
-        node = self._tables.prefixes = self._own(self._tables.prefixes)
+        node = self.tables.prefixes = self._own(self.tables.prefixes)
         nodes = [node]
         for segment in prefix.split(".")[:-1]:
-            node.children = self._own(node.children)
+            node.children = self._own_table(node.children)
             node = self._part(node.children, segment, Trie)
             nodes.append(node)
         return nodes
 
     def _put(self, name: str, leaf: Leaf) -> None:
         if name == "*":
-            bucket = self._tables.unnamed = self._own(self._tables.unnamed)
+            bucket = self.tables.unnamed = self._own(self.tables.unnamed)
         elif name.endswith("*"):
             node, stub = self._nodes(name[:-1])[-1], name[:-1].rpartition(".")[2]
-            node.stubs = self._own(node.stubs)
+            node.stubs = self._own_table(node.stubs)
             bucket = self._part(node.stubs, stub, Bucket)
             node.lengths = tuple(sorted({*node.lengths, len(stub)}))
         else:
-            self._tables.names = self._own(self._tables.names)
-            bucket = self._part(self._tables.names, name, Bucket)
+            self.tables.names = self._own_table(self.tables.names)
+            bucket = self._part(self.tables.names, name, Bucket)
         self._insert(bucket, leaf)
 
     def _take(self, name: str, leaf: Leaf) -> None:
         if name == "*":
-            self._tables.unnamed = self._own(self._tables.unnamed)
-            self._remove(self._tables.unnamed, leaf)
+            self.tables.unnamed = self._own(self.tables.unnamed)
+            self._remove(self.tables.unnamed, leaf)
         elif name.endswith("*"):
             self._take_prefix(name[:-1], leaf)
         else:
-            names = self._tables.names = self._own(self._tables.names)
+            names = self.tables.names = self._own_table(self.tables.names)
             if self._remove(self._part(names, name, Bucket), leaf):
                 del names[name]
 
@@ -199,7 +220,7 @@ class Change:
         nodes = self._nodes(prefix)
         *segments, stub = prefix.split(".")
         node = nodes.pop()
-        node.stubs = self._own(node.stubs)
+        node.stubs = self._own_table(node.stubs)
         if self._remove(self._part(node.stubs, stub, Bucket), leaf):
             del node.stubs[stub]
             node.lengths = tuple(sorted({len(other) for other in node.stubs}))
@@ -229,7 +250,7 @@ class Change:
             return sum(len(table.get(value, ())) for value in values), label != "id"
 
         label, values = min(leaf.literals, key=crowd)
-        table = self._part(bucket.labels, label, dict)
+        table = self._values(bucket, label)
         for value in values:
             self._part(table, value, list).append(leaf)
 
@@ -247,7 +268,7 @@ class Change:
         return not bucket.rest and not bucket.labels
 
     def _untabulate(self, bucket: Bucket, leaf: Leaf, *, label: str, value: str) -> None:
-        table = self._part(bucket.labels, label, dict)
+        table = self._values(bucket, label)
         leaves = self._part(table, value, list)
         leaves.remove(leaf)
         if not leaves:
