@@ -296,6 +296,20 @@ async def test_an_intent_claimed_for_us_and_never_handed_over_is_taken_back(desk
     assert desk.state(hook) == "succeeded"
 
 
+async def test_f4_what_became_of_an_action_is_told_once_however_many_have_tried(desk: Desk) -> None:
+    hang = asyncio.Event()
+    async with desk.dispatcher(http=Web(lambda request: _after(hang))) as stopped:
+        (hook,) = await desk.order(HOOK, to=stopped)
+        await desk.writer.run(lambda tx: intents.release(tx, owner=stopped.owner))  # as a process finds it, thawed
+        async with desk.dispatcher() as other:
+            await desk.ended(hook)
+            await other.settled()
+        hang.set()
+        await stopped.settled()
+    assert [attempt["outcome"] for attempt in desk.show(hook)["history"]] == ["succeeded", "succeeded"]
+    assert [arrival.event.event for arrival in desk.told()] == ["tocsin.action.succeeded"]
+
+
 async def test_an_unavailable_channel_is_a_failure_of_the_attempt_not_of_the_dispatcher(desk: Desk) -> None:
     def refuse(request: Request) -> Response:
         raise ActionFailed("a.example:443: the connection broke")

@@ -115,7 +115,8 @@ def test_who_lost_the_lease_records_its_attempt_and_changes_nothing(store: Opene
     store.clock.us += LEASE_US
     assert store.do(intents.reclaim, owner="b") == 1
     assert claimed(store, "b") == [one.id]
-    store.do(intents.record, [attempt(one.id, IntentState.DEAD, AttemptOutcome.FAILED)], owner="a")
+    lost = [attempt(one.id, IntentState.DEAD, AttemptOutcome.FAILED)]
+    assert store.do(intents.record, lost, owner="a") == set()
     store.do(intents.put_off, {one.id: T0 + MINUTE}, owner="a")
     assert state_of(store, one.id) == "running"
     assert store.do(intents.holds, one.id, owner="b")

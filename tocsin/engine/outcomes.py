@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,8 +18,9 @@ from tocsin.actions.ports import Unit
 from tocsin.errors import Conflict, Overloaded, Unavailable
 from tocsin.schemas.event import Event
 from tocsin.schemas.firing import Firing
-from tocsin.schemas.moments import Micros
+from tocsin.schemas.moments import SECOND, Micros
 from tocsin.store import intents
+from tocsin.store.histogram import SECONDS, Histogram
 from tocsin.store.intents import Attempt, Intent, IntentState
 from tocsin.store.log import OWN_SOURCE, Draft, append
 from tocsin.store.writer import Transaction, Writer
@@ -26,6 +28,7 @@ from tocsin.store.writer import Transaction, Writer
 log = logging.getLogger(__name__)
 
 _BATCH = 500
+_LOGGED = 10  # of so many in a batch a line each says that they have failed for good
 _TOLD = {IntentState.SUCCEEDED: "tocsin.action.succeeded", IntentState.DEAD: "tocsin.action.failed"}
 
 
@@ -49,7 +52,10 @@ class Recorded(Protocol):
 
 
 class Outcomes:
-    """Stores outcomes for one owner, in batches; `recorded` is told what was."""
+    """Stores outcomes for one owner, in batches; `recorded` is told what was.
+
+    For those who watch: how many attempts `ended` how, by (type of action, outcome), and how long they took in seconds.
+    """
 
     def __init__(self, writer: Writer, *, owner: str, recorded: Recorded) -> None:
         """Prepare; `run` does the work."""
@@ -62,6 +68,8 @@ class Outcomes:
         self._some = asyncio.Event()
         self._none = asyncio.Event()
         self._none.set()
+        self.ended: Counter[tuple[str, str]] = Counter()
+        self.seconds = Histogram(SECONDS)
 
     def put(self, outcome: Outcome) -> None:
         """Have an outcome stored with the next batch."""
@@ -88,6 +96,7 @@ class Outcomes:
                 await self._try_again(error)
                 continue
             self._most = min(_BATCH, self._most * 2)
+            self._count(batch)
             del self._waiting[: len(batch)]
             self._put_off = {intent: at_us for intent, at_us in self._put_off.items() if intent not in later}
             again = bool(later) or any(outcome.attempt.state is IntentState.WAITING for outcome in batch)
@@ -105,6 +114,16 @@ class Outcomes:
         self._waiting = self._waiting[1:] + self._waiting[:1]
         await asyncio.sleep(error.retry_after_s if isinstance(error, Unavailable | Overloaded) else 1.0)
 
+    def _count(self, batch: Sequence[Outcome]) -> None:
+        for one in batch:
+            self.ended[one.intent.type, _came_to(one.attempt)] += 1
+            self.seconds.add((one.attempt.ended_us - one.attempt.started_us) / SECOND)
+        dead = [one for one in batch if one.attempt.state is IntentState.DEAD]
+        for one in dead[:_LOGGED]:
+            log.warning("an action has failed for good: %s", one.attempt.detail.get("error", ""), extra=_ids(one))
+        if len(dead) > _LOGGED:
+            log.warning("%d more actions have failed for good at the same time", len(dead) - _LOGGED)
+
     async def settled(self) -> None:
         """Wait until everything that was put is durable."""
         await self._none.wait()
@@ -117,6 +136,7 @@ class Outcomes:
             TocsinError: what the unit raises; nothing of it was kept.
         """
         await self._writer.run(partial(self._perform, unit, outcome))
+        self._count([outcome])
         self._recorded([outcome.intent.id], again=False)
 
     def _perform(self, unit: Unit, outcome: Outcome, tx: Transaction) -> None:
@@ -126,11 +146,23 @@ class Outcomes:
         self._write([replace(outcome, attempt=replace(outcome.attempt, detail=details))], {}, tx)
 
     def _write(self, batch: Sequence[Outcome], later: Mapping[str, Micros], tx: Transaction) -> None:
-        intents.record(tx, [outcome.attempt for outcome in batch], owner=self._owner)
+        mine = intents.record(tx, [outcome.attempt for outcome in batch], owner=self._owner)
         intents.put_off(tx, later, owner=self._owner)
-        told = [_told(outcome) for outcome in batch if outcome.attempt.state in _TOLD]
+        ended = [outcome for outcome in batch if outcome.attempt.state in _TOLD and outcome.intent.id in mine]
+        told = [_told(outcome) for outcome in ended]
         if told:
             append(tx, told)
+
+
+def _ids(outcome: Outcome) -> dict[str, str]:
+    """Return what a line of the log says about whose outcome it is."""
+    intent = outcome.intent
+    return {"automation": intent.automation, "firing": intent.firing, "intent": intent.id, "type": intent.type}
+
+
+def _came_to(attempt: Attempt) -> str:
+    """Return `succeeded`, `skipped`, `dead`, `failed` (it is tried again) or `interrupted` (likewise)."""
+    return str(attempt.outcome or attempt.state) if attempt.state is IntentState.WAITING else str(attempt.state)
 
 
 def _told(outcome: Outcome) -> Draft:

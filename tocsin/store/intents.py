@@ -137,6 +137,12 @@ _SETTLE = update(intents).where(_MINE).values(
 _PUT_OFF = update(intents).where(_MINE).values(
     state=IntentState.WAITING, not_before_us=bindparam("after"), owner=None, leased_until_us=None,
 )  # fmt: skip
+_OWNED = (
+    select(intents.c.id)
+    .where(intents.c.id.in_(bindparam("ids", expanding=True)), intents.c.owner == bindparam("mine"), _RUNNING)
+    .order_by(intents.c.id)  # two that lock the same never wait for each other
+    .with_for_update()
+)
 _RENEW = update(intents).where(_MINE).values(leased_until_us=bindparam("until"))
 _LEADER = intents.alias("leader")
 _LEAD_THEMSELVES = (
@@ -229,8 +235,11 @@ def holds(tx: Transaction, intent: str, *, owner: str) -> bool:
     return tx.connection.execute(mine).scalar() is not None
 
 
-def record(tx: Transaction, done: Sequence[Attempt], *, owner: str) -> None:
-    """Store attempts and the states that they lead to; the state of what is no longer the owner's stays as it is."""
+def record(tx: Transaction, done: Sequence[Attempt], *, owner: str) -> set[str]:
+    """Store attempts and the states that they lead to; return the ids of those that were still the owner's.
+
+    The state of the others stays as it is.
+    """
     tried = [
         {"of": attempt.intent, "started": attempt.started_us, "ended": attempt.ended_us, "came": attempt.outcome,
          "said": _json(attempt.detail)}
@@ -239,14 +248,20 @@ def record(tx: Transaction, done: Sequence[Attempt], *, owner: str) -> None:
     ]  # fmt: skip
     if tried:
         tx.connection.execute(_ADD_ATTEMPT, tried)
+    mine: set[str] = set()
+    for start in range(0, len(done), _IN):
+        part = [attempt.intent for attempt in done[start : start + _IN]]
+        mine.update(tx.connection.execute(_OWNED, {"ids": part, "mine": owner}).scalars())
     settled = [
         {"of": attempt.intent, "mine": owner, "becomes": attempt.state, "said": _json(attempt.detail),
          "failed": int(attempt.outcome == AttemptOutcome.FAILED), "after": attempt.not_before_us,
          "done": tx.now_us if attempt.state in _ENDED else None}
         for attempt in done
+        if attempt.intent in mine
     ]  # fmt: skip
     if settled:
         tx.connection.execute(_SETTLE, settled)
+    return mine
 
 
 def put_off(tx: Transaction, until: Mapping[str, Micros], *, owner: str) -> None:
