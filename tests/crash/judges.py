@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tests.triggers.scenario import Row, comparable
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Decision, Firing
 from tocsin.schemas.moments import Micros, from_micros, iso
+from tocsin.store.states import Cursor
 from tocsin.triggers.judge import Armed, Judge, State
 from tocsin.triggers.machine import Outage
 from tocsin.triggers.simulate import BATCH, Memory
@@ -30,13 +30,9 @@ class Times:
     lateness_us: Micros
     settle_us: Micros
 
-    def gaps(self, records: Records) -> list[tuple[Micros, Micros]]:
-        """Return when nothing could be received."""
-        return [(before[1], after[0]) for before, after in pairwise(records.stretches)]
-
     def outages(self, records: Records) -> list[Outage]:
-        """Return the gaps with their settling."""
-        return [Outage(start, end, end + self.settle_us) for start, end in self.gaps(records)]
+        """Return when nothing could be received, with the settling."""
+        return [Outage(start, end, end + self.settle_us) for start, end in records.outages]
 
 
 View = tuple[Micros | None, dict[str, Any]]
@@ -55,34 +51,41 @@ class Judged:
 
 
 def by_judge(records: Records, times: Times) -> Judged:
-    """Judge the stored log from the beginning, in one go and in memory, up to where the server has judged."""
+    """Judge the stored log from the beginning, in one go and in memory, up to where each shard was judged."""
+    said = Judged([], [], {}, {})
+    for cursor in records.cursors.values():
+        _judge_shard(records, cursor, times=times, said=said)
+    return said
+
+
+def _judge_shard(records: Records, cursor: Cursor, *, times: Times, said: Judged) -> None:
     armed = [
         Armed(name, spec.trigger, version.armed_us, version.armed_seq)
         for name, (version, spec) in records.versions.items()
+        if version.shard == cursor.shard
     ]
     memory = Memory(Judge(armed, lateness_us=times.lateness_us))
     outages = times.outages(records)
-    for name in records.versions:
-        memory.arm(name)
-    said = Judged([], [], {}, {})
-    arrivals = [arrival for arrival in records.arrivals if arrival.seq <= records.cursor.seq]
+    for one in armed:
+        memory.arm(one.name)
+    arrivals = [arrival for arrival in records.arrivals if arrival.seq <= cursor.seq]
     for start in range(0, len(arrivals) + BATCH, BATCH):
         batch = arrivals[start : start + BATCH]
-        until_us = None if batch else records.cursor.judged_us
-        judgement = memory.run(batch, until_us=until_us, outages=outages)
+        judgement = memory.run(batch, until_us=None if batch else cursor.judged_us, outages=outages)
         said.firings += judgement.firings
         said.decisions += judgement.decisions
-    stored = {key: memory.judge.decode(key, blob) for key, blob in records.states.items()}
-    said.states = {key: _view(memory.judge, key, state) for key, state in memory.states.items()}
-    said.stored = {key: _view(memory.judge, key, state) for key, state in stored.items() if state is not None}
-    return said
+    said.states |= {key: _view(memory.judge, key, state) for key, state in memory.states.items()}
+    for key, blob in records.states.get(cursor.shard, {}).items():
+        state = memory.judge.decode(key, blob)
+        if state is not None:
+            said.stored[key] = _view(memory.judge, key, state)
 
 
 def _view(judge: Judge, key: str, state: State) -> View:
     return state.wake_us, judge.describe(key, state)
 
 
-def by_model(records: Records, times: Times) -> Iterator[tuple[str, list[Row], list[Row]]]:
+def by_model(records: Records, times: Times, definitions: Path) -> Iterator[tuple[str, list[Row], list[Row]]]:
     """Return for each automation what the model says and what the server said.
 
     All automations here have the id as their key, so the histories of different ids are judged apart.
@@ -94,8 +97,8 @@ def by_model(records: Records, times: Times) -> Iterator[tuple[str, list[Row], l
     fired: dict[str, list[Firing]] = defaultdict(list)
     for firing in records.firings:
         fired[firing.automation].append(firing)
-    gaps = [(from_micros(start), from_micros(end)) for start, end in times.gaps(records)]
-    for automation in yaml.safe_load((Path(__file__).parent / "definitions.yaml").read_text())["automations"]:
+    gaps = [(from_micros(start), from_micros(end)) for start, end in records.outages]
+    for automation in yaml.safe_load(definitions.read_text())["automations"]:
         name, said = automation["name"], []
         version, _ = records.versions[name]
         for arrivals in histories.values():
@@ -103,7 +106,7 @@ def by_model(records: Records, times: Times) -> Iterator[tuple[str, list[Row], l
                 automation["trigger"],
                 [_raw(arrival) for arrival in arrivals],
                 from_micros(version.armed_us),
-                until=from_micros(records.cursor.judged_us),
+                until=from_micros(records.cursors[version.shard].judged_us),
                 lateness=timedelta(microseconds=times.lateness_us),
                 outages=gaps,
                 settle=timedelta(microseconds=times.settle_us),

@@ -58,25 +58,82 @@ class Sent:
     complaints: list[str] = field(default_factory=list)
 
 
+class Stories:
+    """What a sender tells: short stories about things that come and go."""
+
+    def __init__(self, name: str, random: Random) -> None:
+        """Begin; the things have `name` in their ids."""
+        self._name = name
+        self._random = random
+        self._count = 0
+        self._hosts: list[str] = []
+
+    def events(self) -> list[Event]:
+        """Return the events of the next request; when a generation is over, its hosts say goodbye."""
+        size = self._random.choice((1, 1, 1, 2, 5, 20))
+        events = [self._event() for _ in range(size)]
+        if len(self._hosts) > HOSTS_MAX:
+            oldest = self._hosts.pop(0)
+            events.append(self._goodbye(oldest))
+        return events
+
+    def goodbyes(self) -> list[Event]:
+        """Return the last events: all hosts that are not gone say goodbye."""
+        return [self._goodbye(host) for host in self._hosts]
+
+    def _event(self) -> Event:
+        generation = self._count // GENERATION - (self._random.random() < 0.2)
+        thing = f"{self._name}-{generation}-{self._random.randrange(4)}"
+        name, resource = self._story(self._random.choice(STORIES), thing)
+        if name == "host.beat" and resource not in self._hosts:
+            self._hosts.append(resource)
+        event = self._made(name, resource)
+        if self._random.random() < 0.7:
+            ago = timedelta(seconds=self._random.choice((0, 0, 0, 0.1, 0.5, 1.5)) * self._random.random())
+            event["occurred"] = (datetime.now(UTC) - ago).isoformat()
+        if self._random.random() < 0.3:
+            event["payload"] = {"number": self._count, "text": "x" * self._random.choice((10, 100, 5_000))}
+        return event
+
+    def _goodbye(self, host: str) -> Event:
+        return self._made("host.gone", host)
+
+    def _made(self, name: str, resource: str) -> Event:
+        self._count += 1
+        return {"event": name, "resource": {"id": resource}, "id": f"{self._name}-{self._count}"}
+
+    def _story(self, kind: str, thing: str) -> tuple[str, str]:
+        if kind == "beat":
+            return "host.beat", f"host/{thing}"
+        if kind == "job":
+            return self._random.choice(("job.started", "job.started", "job.finished")), f"job/{thing}"
+        if kind == "failed":
+            return "job.failed", f"job/{thing}"
+        if kind == "order":
+            return "order.placed", f"order/{thing}"
+        if self._random.random() < 0.3:
+            return "line.broken", f"line-{self._random.randrange(3)}"
+        return ("flow.wanted", f"want/{thing}") if self._random.random() < 0.4 else ("nothing.special", thing)
+
+
 class Sender:
     """One of several that send at the same time; what it sends is chosen by `random`."""
 
     def __init__(self, name: str, random: Random, *, where: Whereabouts, sent: Sent) -> None:
         self._name = name
         self._random = random
+        self._stories = Stories(name, random)
         self._where = where
         self._sent = sent
-        self._count = 0
-        self._hosts: list[str] = []
         self.finishing = False
 
     async def send(self) -> None:
         """Send until told to finish; the last request is acknowledged, too."""
         async with aiohttp.ClientSession(timeout=TIMEOUT) as http:
             while not self.finishing:
-                await self._request(http, self._events())
+                await self._request(http, self._stories.events())
                 await asyncio.sleep(self._random.expovariate(1 / PAUSE_S))
-            await self._request(http, [self._goodbye(host) for host in self._hosts], twice=True)
+            await self._request(http, self._stories.goodbyes(), twice=True)
 
     async def _request(self, http: aiohttp.ClientSession, events: list[Event], *, twice: bool = False) -> None:
         """Have events acknowledged, and now and then the same ones once more."""
@@ -119,51 +176,6 @@ class Sender:
 
     def _complain(self, what: str) -> None:
         self._sent.complaints.append(f"sender {self._name} got {what}")
-
-    # What is sent: short stories about things that come and go
-
-    def _events(self) -> list[Event]:
-        """Return the events of the next request; when a generation is over, its hosts say goodbye."""
-        size = self._random.choice((1, 1, 1, 2, 5, 20))
-        events = [self._event() for _ in range(size)]
-        if len(self._hosts) > HOSTS_MAX:
-            oldest = self._hosts.pop(0)
-            events.append(self._goodbye(oldest))
-        return events
-
-    def _event(self) -> Event:
-        generation = self._count // GENERATION - (self._random.random() < 0.2)
-        thing = f"{self._name}-{generation}-{self._random.randrange(4)}"
-        name, resource = self._story(self._random.choice(STORIES), thing)
-        if name == "host.beat" and resource not in self._hosts:
-            self._hosts.append(resource)
-        event = self._made(name, resource)
-        if self._random.random() < 0.7:
-            ago = timedelta(seconds=self._random.choice((0, 0, 0, 0.1, 0.5, 1.5)) * self._random.random())
-            event["occurred"] = (datetime.now(UTC) - ago).isoformat()
-        if self._random.random() < 0.3:
-            event["payload"] = {"number": self._count, "text": "x" * self._random.choice((10, 100, 5_000))}
-        return event
-
-    def _goodbye(self, host: str) -> Event:
-        return self._made("host.gone", host)
-
-    def _made(self, name: str, resource: str) -> Event:
-        self._count += 1
-        return {"event": name, "resource": {"id": resource}, "id": f"{self._name}-{self._count}"}
-
-    def _story(self, kind: str, thing: str) -> tuple[str, str]:
-        if kind == "beat":
-            return "host.beat", f"host/{thing}"
-        if kind == "job":
-            return self._random.choice(("job.started", "job.started", "job.finished")), f"job/{thing}"
-        if kind == "failed":
-            return "job.failed", f"job/{thing}"
-        if kind == "order":
-            return "order.placed", f"order/{thing}"
-        if self._random.random() < 0.3:
-            return "line.broken", f"line-{self._random.randrange(3)}"
-        return ("flow.wanted", f"want/{thing}") if self._random.random() < 0.4 else ("nothing.special", thing)
 
 
 def senders(count: int, random: Random, *, where: Whereabouts, sent: Sent) -> Iterator[Sender]:
