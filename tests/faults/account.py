@@ -1,0 +1,64 @@
+"""The account of an ordeal: what all processes together acknowledged, judged and did, and what they should have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.crash import account as parts
+from tests.crash.account import Account
+from tests.crash.judges import Judged, Times
+from tests.crash.records import Records, read
+from tests.faults.ordeal import Ordeal
+from tests.faults.plan import LATENESS_S, SETTLE_S
+from tests.faults.records import refused
+from tocsin.schemas.moments import SECOND
+from tocsin.store.database import Database
+
+TIMES = Times(lateness_us=round(LATENESS_S * SECOND), settle_us=round(SETTLE_S * SECOND))
+DEFINITIONS = Path(__file__).parent / "definitions.yaml"
+WINDOWS = ("unfinished", "handed-on", "both")
+"""The automations that wait in windows (law P1, P2), all of which have ended when things are at rest."""
+
+
+def account_for(ordeal: Ordeal) -> Account:
+    """Account for everything of an ordeal."""
+    database = Database(ordeal.database)
+    try:
+        records, refusals = database.read(read), database.read(refused)
+    finally:
+        database.close()
+    account = Account()
+    _processes(account, ordeal, records)
+    account.claim("refused on the bus", refusals)
+    parts.of_events(account, ordeal.sent, records)
+    parts.of_log(account, records)
+    _windows(account, parts.of_firings(account, records, TIMES))
+    parts.of_model(account, records, TIMES, definitions=DEFINITIONS)
+    parts.of_intents(account, records)
+    parts.of_webhooks(account, ordeal.delivered, records)
+    parts.of_own_effects(account, ordeal.ran, records)
+    parts.of_what_was_told(account, records)
+    return account
+
+
+def _processes(account: Account, ordeal: Ordeal, records: Records) -> None:
+    account.claim("restless", [] if ordeal.rested else ["what was to be judged and done did not come to an end"])
+    account.claim("unanswered", ["an emitter was not answered"] * ordeal.unanswered)
+    account.claim("exit", [pair for pair in ordeal.statuses.items() if pair[1]])
+    lines = [f"{log.name}: {line}" for log in ordeal.logs if log.exists() for line in log.read_text().splitlines()]
+    account.claim("unforeseen", [line for line in lines if "Traceback" in line])
+    account.numbers |= {
+        "processes": len(ordeal.statuses), "what happened": dict(sorted(ordeal.ends.items())),
+        "ended by themselves": ordeal.surprises, "outages": len(records.outages),
+        "put on the bus": ordeal.sent.put_on_bus,
+    }  # fmt: skip
+
+
+def _windows(account: Account, judged: Judged) -> None:
+    """Law S3: no window is left without an outcome."""
+    windows = [
+        (key, window) for key, (_, shown) in judged.stored.items()
+        if key.startswith(WINDOWS) for window in shown.get("windows", ())
+    ]  # fmt: skip
+    account.claim("windows", [one for one in windows if one[1]["outcome"] is None])
+    account.numbers["windows in states"] = len(windows)
