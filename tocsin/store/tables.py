@@ -136,7 +136,10 @@ definitions = Table(
     Column("armed_us", BigInteger, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Index("definitions_by_name", "kind", "name", "active_seq", unique=True),
-)
+    Index("definitions_by_beginning", "active_seq"),
+    Index("definitions_by_end", "removed_seq", sqlite_where=text("removed_seq IS NOT NULL"),
+          postgresql_where=text("removed_seq IS NOT NULL")),
+)  # fmt: skip
 """A row is one version of one definition: in force for the events with active_seq < seq <= removed_seq.
 `armed_seq` and `armed_us` are T0 of its trigger (law O3), which versions with the same trigger share (law S4)."""
 
@@ -159,7 +162,10 @@ pauses = Table(
     Column("to_seq", BigInteger, nullable=True),
     Column("to_us", BigInteger, nullable=True),
     Index("pauses_by_name", "kind", "name"),
-)
+    Index("pauses_by_beginning", "from_seq"),
+    Index("pauses_by_end", "to_seq", sqlite_where=text("to_seq IS NOT NULL"),
+          postgresql_where=text("to_seq IS NOT NULL")),
+)  # fmt: skip
 
 firings = Table(
     "firings",

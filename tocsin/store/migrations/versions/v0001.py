@@ -123,6 +123,14 @@ def _create_definitions() -> None:
     )
     with op.batch_alter_table("definitions", schema=None) as batch_op:
         batch_op.create_index("definitions_by_name", ["kind", "name", "active_seq"], unique=True)
+        batch_op.create_index("definitions_by_beginning", ["active_seq"], unique=False)
+        batch_op.create_index(
+            "definitions_by_end",
+            ["removed_seq"],
+            unique=False,
+            sqlite_where=sa.text("removed_seq IS NOT NULL"),
+            postgresql_where=sa.text("removed_seq IS NOT NULL"),
+        )
     op.create_table(
         "applied",
         sa.Column("one", sa.Integer(), autoincrement=False, nullable=False),
@@ -142,6 +150,14 @@ def _create_definitions() -> None:
     )
     with op.batch_alter_table("pauses", schema=None) as batch_op:
         batch_op.create_index("pauses_by_name", ["kind", "name"], unique=False)
+        batch_op.create_index("pauses_by_beginning", ["from_seq"], unique=False)
+        batch_op.create_index(
+            "pauses_by_end",
+            ["to_seq"],
+            unique=False,
+            sqlite_where=sa.text("to_seq IS NOT NULL"),
+            postgresql_where=sa.text("to_seq IS NOT NULL"),
+        )
 
 
 def _create_judgement() -> None:
