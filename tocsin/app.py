@@ -284,7 +284,7 @@ def _wanted(settings: Settings, path: Path) -> tuple[Texts, str] | None:
 
 async def _ground(stack: AsyncExitStack, settings: Settings, clock: Clock | None) -> Ground:
     """Open the store and read what is defined; without a clock, take the machine's, or PostgreSQL's."""
-    database = Database(settings.database_url())
+    database = Database(settings.database_url(), serves=True)
     if database.is_sqlite:
         stack.enter_context(locked(settings.home))
     stack.callback(database.close)

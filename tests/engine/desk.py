@@ -112,7 +112,7 @@ class Desk:
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Desk]:
     """Open a store."""
-    database, clock = Database(url, alone=True), Hand()
+    database, clock = Database(url, serves=True), Hand()
     prepare(database)
     writer = Writer(database, clock)
     writer.start()

@@ -197,7 +197,7 @@ async def test_runs_go_with_their_files_when_they_have_ended_long_ago(live: Live
 
     await app.writer.run(add)
     folder = live.home / "runs"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in ("ended.log", "ended.result", "waiting.log"):
         (folder / name).touch()
     live.turn(91 * DAY_S)

@@ -34,8 +34,8 @@ class Hand:
 class Opened:
     """A database, its writer and a clock."""
 
-    def __init__(self, url: str, *, alone: bool = False) -> None:
-        self.database = Database(url, alone=alone)
+    def __init__(self, url: str, *, serves: bool = False) -> None:
+        self.database = Database(url, serves=serves)
         prepare(self.database)
         self.clock = Hand()
         self.writer = Writer(self.database, self.clock)

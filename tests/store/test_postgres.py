@@ -17,11 +17,11 @@ from tests.flows.opened import Opened
 from tests.servers import ON_POSTGRES, Postgres, ask
 from tocsin.errors import HomeInUse, TocsinError, Unavailable
 from tocsin.schemas.event import Event
-from tocsin.store import log, schema, search
+from tocsin.store import locks, log, schema, search
 from tocsin.store import writer as writer_module
 from tocsin.store.database import Database
 from tocsin.store.search import EventFilter
-from tocsin.store.tables import events, metadata
+from tocsin.store.tables import NEWEST, events, metadata
 from tocsin.store.writer import Transaction
 
 pytestmark = ON_POSTGRES
@@ -165,25 +165,61 @@ def test_names_and_resources_are_looked_up_by_index(store: Opened) -> None:
     assert "events_by_resource" in store.read(plan)
 
 
-# One server
+# Servers, and who wants to be without them
 
 
-def test_a_second_server_on_the_database_is_refused_and_told_of_the_first(url: str, store: Opened) -> None:
-    first, second = Database(url, alone=True), Database(url, alone=True)
-    schema.prepare(first)
-    with pytest.raises(HomeInUse, match=r"another server \(.*PostgreSQL process \d+\) already runs on this database"):
-        schema.prepare(second)
-    assert second.read(log.newest) == (0, 0)
-    first.close()
-    schema.prepare(second)
-    second.close()
+def shutting_out(tx: Transaction) -> None:
+    locks.shut_out(tx.connection, [int(NEWEST)], because="to make room")
 
 
-def test_a_server_whose_session_broke_gets_its_lock_again(url: str, postgres: Postgres) -> None:
-    with Opened(url, alone=True) as store:
-        store.do(appending(1))
+def test_servers_run_side_by_side_and_who_must_be_alone_is_told_of_them(url: str, store: Opened) -> None:
+    with Opened(url, serves=True) as first, Opened(url, serves=True) as second:
+        assert (first.do(appending(1)), second.do(appending(2))) == (1, 2)
+        with pytest.raises(HomeInUse, match=r"a server \(.*PostgreSQL process \d+\) runs .* stop it first, to make room"):
+            store.do(shutting_out)
+    store.do(shutting_out)
+
+
+def test_no_server_starts_while_one_must_be_alone(url: str, store: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_WAIT_S", 0.05)
+    refused: list[str] = []
+
+    def unit(tx: Transaction) -> None:
+        shutting_out(tx)
+        try:
+            schema.prepare(late)
+        except HomeInUse as error:
+            refused.append(str(error))
+
+    late = Database(url, serves=True)
+    store.do(unit)
+    assert refused == ["the database is being migrated or copied into: try again when that has ended"]
+    schema.prepare(late)
+    late.close()
+
+
+def test_a_server_whose_session_broke_gets_its_lock_again(url: str, store: Opened, postgres: Postgres) -> None:
+    with Opened(url, serves=True) as server:
+        server.do(appending(1))
         postgres.kick(url)
-        assert store.do(appending(2)) == 2
+        assert server.do(appending(2)) == 2
+        with pytest.raises(HomeInUse):
+            store.do(shutting_out)
+
+
+def test_a_server_that_was_cut_off_does_not_come_back_to_a_database_that_it_does_not_know(
+    url: str, store: Opened, postgres: Postgres
+) -> None:
+    with Opened(url, serves=True) as server:
+        server.do(appending(1))
+        ask(url, "UPDATE compatibility SET oldest = '0002' RETURNING 1")
+        postgres.kick(url)
+        try:
+            with pytest.raises(TocsinError, match="needs a program of version 0002 at least, and this one knows 0001"):
+                server.do(appending(2))
+        finally:
+            ask(url, "UPDATE compatibility SET oldest = '0001' RETURNING 1")
+        assert ids(store) == ["e1"]
 
 
 # Durability

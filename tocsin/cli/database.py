@@ -1,4 +1,4 @@
-"""`tocsin migrate` and `tocsin db copy`: what is done to a database while no server runs on it."""
+"""`tocsin migrate` and `tocsin db`: bringing a database up to date, copying it to another, backing it up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from tocsin.errors import NotFound, TocsinError
 
 commands = typer.Typer()
-group = typer.Typer(help="Move to another database.", no_args_is_help=True, add_completion=False)
+group = typer.Typer(help="Back up the database, or move to another.", no_args_is_help=True, add_completion=False)
 
 _URL = typer.Option(help="Database URL (SQLite in TOCSIN_HOME).", show_default=False)
 
@@ -27,7 +27,7 @@ def migrate(db: Annotated[str | None, _URL] = None) -> None:
     from tocsin.store.database import Database
 
     settings = read_settings(database=db)
-    database = Database(settings.database_url(), alone=True)
+    database = Database(settings.database_url())
     try:
         with locked(settings.home) if database.is_sqlite else nullcontext():
             before = schema.migrate(database)
@@ -54,7 +54,7 @@ def copy(
     file = (home / "tocsin.db").absolute()
     if not file.exists():
         raise NotFound(f"there is no {file}: name the folder that a server had as its TOCSIN_HOME")
-    target = Database(url, alone=True)
+    target = Database(url)
     if target.is_sqlite:
         raise TocsinError("a copy goes to PostgreSQL: write postgresql://USER@HOST/NAME")
     source = Database(f"sqlite:///{file}")
@@ -70,3 +70,29 @@ def copy(
         target.close()
     output.line(f"{sum(counts.values()):,} rows of {len(counts)} tables copied, {counts['events']:,} events among them")
     output.line("serve it with --db and the same TOCSIN_HOME, where the output of runs stays", style="dim")
+
+
+@group.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="A file that is not there yet.", show_default=False)],
+    db: Annotated[str | None, _URL] = None,
+) -> None:
+    """Back up the SQLite database into a file, also while a server runs on it."""
+    from tocsin.cli import output
+    from tocsin.cli.configuration import read_settings
+    from tocsin.schemas.moments import iso
+    from tocsin.store.backup import back_up
+    from tocsin.store.database import Database
+
+    settings = read_settings(database=db)
+    database = Database(settings.database_url())
+    try:
+        if not database.is_sqlite:
+            raise TocsinError("PostgreSQL is backed up by its own programs: pg_dump --format=custom --file=FILE URL")
+        if not (settings.home / "tocsin.db").exists() and db is None:
+            raise NotFound(f"there is no {settings.home.absolute() / 'tocsin.db'}: set TOCSIN_HOME to a server's home")
+        made = back_up(database, file)
+    finally:
+        database.close()
+    until = f", received up to {iso(made.received_us)}" if made.received_us else ""
+    output.line(f"{file}: {made.size:,} bytes, {made.seq:,} events{until}")

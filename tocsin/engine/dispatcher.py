@@ -256,7 +256,7 @@ class Dispatcher:
 
     async def __aenter__(self) -> Self:
         """Take back what a process that is gone has held, then begin."""
-        await self._writer.run(partial(_reclaim, owner=self.owner, alone=self._database.alone))
+        await self._writer.run(partial(_reclaim, owner=self.owner, alone=self._database.is_sqlite))
         for work in (self._outcomes.run, self._claim_forever, self._tend_forever):
             self._tasks.append(asyncio.create_task(work()))
         return self

@@ -23,9 +23,9 @@ from tocsin.clock import Clock
 from tocsin.engine.shards import Shards
 from tocsin.errors import JudgeFailed, Overloaded, Unavailable
 from tocsin.schemas.moments import Micros
-from tocsin.store import retention, states
+from tocsin.store import partitions, retention, states
 from tocsin.store.database import Connection, Database
-from tocsin.store.retention import BITE, Bite
+from tocsin.store.retention import BITE, Bite, OldPart
 from tocsin.store.writer import Transaction, Writer
 from tocsin.triggers.judge import automation_of
 
@@ -138,12 +138,30 @@ class Retention:
                     log.info("dropped what is old: %s", ", ".join(f"{n} {what}" for what, n in swept.items() if n))
 
     async def _events(self, before_us: Micros) -> int:
-        def look_up(connection: Connection) -> tuple[int, set[int]]:
-            to_seq = retention.last_old_event(connection, before_us=before_us)
-            return to_seq, _needed(connection, self._shards, to_seq) if to_seq else set()
+        def look_up(connection: Connection) -> tuple[list[OldPart], set[int]]:
+            old = retention.old_parts(connection, before_us=before_us)
+            return old, _needed(connection, self._shards, max(part.to_seq for part in old)) if old else set()
 
-        to_seq, needed = await asyncio.to_thread(self._database.read, look_up)
-        return await self._bites(partial(retention.drop_events, to_seq=to_seq, spared=needed)) if to_seq else 0
+        await asyncio.to_thread(partitions.make_ahead, self._database, now_us=self._clock.now_us())
+        dropped = await self._taken_out()
+        old, needed = await asyncio.to_thread(self._database.read, look_up)
+        for part in old:
+            if part.day is None or part.has_any(needed):
+                dropped += await self._bites(partial(retention.drop_events, old=part, spared=needed))
+            else:
+                await asyncio.to_thread(partitions.take_out, self._database, part.day)
+        for day in await asyncio.to_thread(self._database.read, retention.empty_days, before_us=before_us):
+            await asyncio.to_thread(partitions.take_out, self._database, day)
+        return dropped + await self._taken_out()
+
+    async def _taken_out(self) -> int:
+        """Drop the days that were taken out of the log, by this sweep or one that was interrupted."""
+        dropped = 0
+        for table in await asyncio.to_thread(self._database.read, partitions.taken_out):
+            if partitions.has_events(table):
+                dropped += await self._bites(partial(retention.drop_identities, taken_out=table))
+            await asyncio.to_thread(partitions.drop, self._database, table)
+        return dropped
 
     async def _states(self, before_us: Micros) -> int:
         def drop(tx: Transaction, keys: Sequence[str]) -> int:

@@ -67,7 +67,7 @@ class Verdicts:
         for failure in failures:
             self._set_aside(failure, decisions, drafts, now_us=tx.now_us)
         if decisions:
-            note(tx, decisions, shard=in_force.shard)
+            note(tx, decisions, shard=in_force.shard, arrivals=arrivals)
         if drafts:
             log.append(tx, drafts)
 
@@ -154,10 +154,10 @@ def _decision(firing: Firing, outcome: Outcome, says: str, *args: object) -> Dec
     )
 
 
-def note(tx: Transaction, decisions: Sequence[Decision], *, shard: int) -> None:
+def note(tx: Transaction, decisions: Sequence[Decision], *, shard: int, arrivals: Sequence[Arrival] = ()) -> None:
     """Store a shard's decisions: those of an arrival together, those of moments, and errors, in rows of their own.
 
-    A key that was forgotten leaves no open miss.
+    A key that was forgotten leaves no open miss. `arrivals` are those that were judged; others are looked up.
     """
     riding: dict[int, list[Decision]] = {}
     alone = []
@@ -168,5 +168,10 @@ def note(tx: Transaction, decisions: Sequence[Decision], *, shard: int) -> None:
             alone.append((decision.automation, decision.at_us, decision.seq, json.dumps(decision)))
     if forgotten := [one for one in decisions if one.outcome is Outcome.FORGOTTEN]:
         firings.close_keys(tx.connection, [state_key(*one[:2], list(one.labels.values())) for one in forgotten])
-    log.note_decisions(tx.connection, shard, [(seq, json.dumps(some).encode()) for seq, some in riding.items()])
+    if riding:
+        received = {one.seq: one.received_us for one in arrivals}
+        missing = log.by_seq(tx.connection, riding.keys() - received.keys())
+        received |= {seq: one.received_us for seq, one in missing.items()}
+        rows = [(seq, received[seq], json.dumps(some).encode()) for seq, some in riding.items() if seq in received]
+        log.note_decisions(tx.connection, shard, rows)
     firings.note(tx.connection, alone)

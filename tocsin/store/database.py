@@ -39,11 +39,11 @@ _USE = "use sqlite:///PATH or postgresql://USER@HOST/NAME"
 class Database:
     """A database by URL: `sqlite:///path` or `postgresql://...`."""
 
-    def __init__(self, url: str, *, alone: bool = False) -> None:
+    def __init__(self, url: str, *, serves: bool = False) -> None:
         """Prepare the engines; nothing is opened yet.
 
-        With `alone`, what writes to PostgreSQL is refused while another process does so that is `alone`, too. (SQLite
-        files are guarded by the lock in their home.)
+        With `serves`, what writes to PostgreSQL holds the lock of a server (`store.locks`). SQLite files are guarded by
+        the lock in their home.
 
         Raises:
             TocsinError: the URL is not one of SQLite or PostgreSQL, or the driver is not installed.
@@ -58,7 +58,6 @@ class Database:
         self.token = uuid.uuid4().hex
         """By this a process knows what it has told itself."""
         self.is_sqlite = backend == "sqlite"
-        self.alone = alone or self.is_sqlite
         self.url = parsed if self.is_sqlite else parsed.set(drivername="postgresql+psycopg")
         if self.is_sqlite:
             self.writing = self._sqlite(_WRITER_PRAGMAS, begin="BEGIN IMMEDIATE", pool_size=1)
@@ -68,7 +67,7 @@ class Database:
         options = postgres.ADDRESS_OPTIONS.items()
         self._arguments = {name: value for name, value in options if name not in self.url.query}
         self.writing, self.reading = self._postgres(pool_size=2), self._postgres(pool_size=4, pool_pre_ping=True)
-        postgres.set_up_writing(self.writing, alone=alone)
+        postgres.set_up_writing(self.writing, serves=serves)
         postgres.set_up_reading(self.reading)
 
     def _sqlite(self, pragmas: tuple[str, ...], *, begin: str, pool_size: int) -> Engine:

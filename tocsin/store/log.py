@@ -12,18 +12,20 @@ before is in the log (law S1).
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+import math
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, bindparam, func, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, bindparam, func, select, update
 
 from tocsin.schemas.event import Arrival, Event, arrival, identified
 from tocsin.schemas.firing import Decision
 from tocsin.schemas.identity import uuid7s
-from tocsin.schemas.moments import Micros
+from tocsin.schemas.moments import DAY, Micros
 from tocsin.store.bulk import Bulk, Row
-from tocsin.store.tables import INDEXED_CHARS, arrival_decisions, events, head, identities, outages
+from tocsin.store.tables import INDEXED_CHARS, arrival_decisions, days, events, head, identities, outages
 from tocsin.store.writer import Fresh, Transaction
 
 OWN_SOURCE = "tocsin"
@@ -85,7 +87,7 @@ def append(tx: Transaction, drafts: Sequence[Draft]) -> Appended:
     if new:
         _INSERT.execute(connection, [_row(placed) for placed in new])
         tx.fresh.append(Fresh(before.seq, new))
-    time.keep(connection, seq=new[-1].seq if new else before.seq)
+    time.keep(connection, new, seq=new[-1].seq if new else before.seq)
     return Appended(new, len(arrivals) - len(new), ids)
 
 
@@ -94,7 +96,7 @@ def advance(tx: Transaction, to_us: Micros | None = None) -> Micros:
     before = _hold(tx.connection)
     time = _Time(tx, before)
     time.of(to_us)
-    time.keep(tx.connection, seq=before.seq)
+    time.keep(tx.connection, [], seq=before.seq)
     return time.now_us
 
 
@@ -117,8 +119,8 @@ class _Time:
             self.now_us = to_us
         return self.now_us
 
-    def keep(self, connection: Connection, *, seq: int) -> None:
-        """Store where the log stands now."""
+    def keep(self, connection: Connection, new: Sequence[Arrival], *, seq: int) -> None:
+        """Store where the log stands now, and with which of the new arrivals a day began."""
         before = self._before
         if (seq, self.now_us) == before[:2]:
             return
@@ -130,6 +132,12 @@ class _Time:
                 for n, (start_us, end_us) in enumerate(self._gaps, start=before.outages + 1)
             ]
             connection.execute(outages.insert(), rows)
+        day = before.received_us // DAY
+        if self.now_us // DAY > day:
+            marks = [(one.received_us // DAY, one.seq) for one in new] + [(self.now_us // DAY, seq + 1)]
+            firsts = {number: place for number, place in reversed(marks) if number > day}
+            rows = [{"from_us": number * DAY, "first_seq": place} for number, place in firsts.items()]
+            connection.execute(days.insert(), rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,16 +201,55 @@ def outages_of(connection: Connection) -> list[tuple[Micros, Micros]]:
 
 def after(connection: Connection, seq: int, *, limit: int) -> list[Arrival]:
     """Return the arrivals behind a place, in order, at most `limit`."""
-    return [read_arrival(row) for row in connection.execute(_AFTER, {"after_seq": seq, "most": limit})]
+    found: list[Arrival] = []
+    for day in _days(connection, from_seq=seq + 1):
+        query = day.bound(_AFTER)
+        values = {"after_seq": seq, "most": limit - len(found)}
+        found += [read_arrival(row) for row in connection.execute(query, values)]
+        if len(found) >= limit:
+            break
+    return found
 
 
 def by_seq(connection: Connection, seqs: Collection[int]) -> dict[int, Arrival]:
     """Return the arrivals at these places; what retention has dropped is left out."""
-    found = {}
-    for part in _parts(sorted(set(seqs))):
-        for row in connection.execute(_BY_SEQ, {"seqs": part}):
-            found[row.seq] = read_arrival(row)
+    found: dict[int, Arrival] = {}
+    ordered = sorted(set(seqs))
+    for day in _days(connection, from_seq=ordered[0]) if ordered else ():
+        here = ordered[bisect_left(ordered, day.first_seq) : bisect_left(ordered, day.next_seq)]
+        for part in _parts(here):
+            for row in connection.execute(day.bound(_BY_SEQ), {"seqs": part}):
+                found[row.seq] = read_arrival(row)
     return found
+
+
+class _Day(NamedTuple):
+    """A stretch of the log: a day, or all of it; from one place up to before another, and likewise of `received`."""
+
+    first_seq: float = 0
+    next_seq: float = math.inf
+    from_us: Micros | None = None
+    to_us: Micros | None = None
+
+    def bound(self, query: Select[Any]) -> Select[Any]:
+        """Have a query look in the partitions of this day only: in all, it takes a hundred times as long."""
+        if self.from_us is not None:
+            query = query.where(events.c.received_us >= self.from_us)
+        return query if self.to_us is None else query.where(events.c.received_us < self.to_us)
+
+
+def _days(connection: Connection, *, from_seq: int) -> Iterator[_Day]:
+    """Yield the days of the log from the one of a place on; SQLite has no partitions, there it is all one."""
+    if connection.dialect.name == "sqlite":
+        yield _Day()
+        return
+    rows = connection.execute(_DAYS, {"from_seq": from_seq}).all()
+    before = _Day()
+    for row in rows:
+        if row.first_seq > max(from_seq, before.first_seq):  # or else nothing was received in between
+            yield before._replace(next_seq=row.first_seq, to_us=row.from_us)
+        before = _Day(first_seq=row.first_seq, from_us=row.from_us)
+    yield before
 
 
 def find(connection: Connection, event_id: str, source: str | None = None) -> Arrival | None:
@@ -225,6 +272,7 @@ def since(
     if first_seq is None:
         return []
     query = select(*_STORED).where(events.c.seq >= first_seq, events.c.seq > after_seq, events.c.seq <= to_seq)
+    query = query.where(events.c.received_us >= from_us)
     if name is not None:
         query = query.where(exactly(connection, events.c.event, name))
     return [read_arrival(row) for row in connection.execute(query.order_by(events.c.seq).limit(limit))]
@@ -237,9 +285,9 @@ def exactly(connection: Connection, column: Column[str], value: str) -> ColumnEl
     return and_(func.left(column, INDEXED_CHARS) == value[:INDEXED_CHARS], column == value)
 
 
-def note_decisions(connection: Connection, shard: int, decisions: Iterable[tuple[int, bytes]]) -> None:
-    """Write what arrivals did, as a shard judged them; `decisions` are pairs of a place and a JSON document."""
-    _NOTE.execute(connection, [(seq, shard, document) for seq, document in decisions])
+def note_decisions(connection: Connection, shard: int, decisions: Iterable[tuple[int, Micros, bytes]]) -> None:
+    """Write what arrivals did, as a shard judged them: their place, their `received`, and a JSON document."""
+    _NOTE.execute(connection, [(seq, shard, received_us, document) for seq, received_us, document in decisions])
 
 
 def decisions_of(connection: Connection, seq: int) -> list[Decision]:
@@ -273,4 +321,6 @@ _FIRST = (  # time never goes back along the log, so the first of a time has the
 )
 _AFTER = select(*_STORED).where(events.c.seq > bindparam("after_seq")).order_by(events.c.seq).limit(bindparam("most"))
 _BY_SEQ = select(*_STORED).where(events.c.seq.in_(bindparam("seqs", expanding=True)))
-_NOTE = Bulk(("seq", "shard", "document"), lambda dialect: dialect.insert(arrival_decisions))
+_DAY_OF = select(func.max(days.c.from_us)).where(days.c.first_seq <= bindparam("from_seq"))
+_DAYS = select(days).where(days.c.from_us >= func.coalesce(_DAY_OF.scalar_subquery(), 0)).order_by(days.c.from_us)
+_NOTE = Bulk(("seq", "shard", "received_us", "document"), lambda dialect: dialect.insert(arrival_decisions))

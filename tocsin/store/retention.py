@@ -7,16 +7,20 @@ it ended. Rows are written in the order of time; so the first bite that finds no
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, select
+from sqlalchemy import Connection, and_, bindparam, column, delete, func, select, table
 
 from tocsin.schemas.moments import Micros
 from tocsin.schemas.run import ENDED
+from tocsin.store import partitions
 from tocsin.store.firings import read_firing
+from tocsin.store.partitions import Day
 from tocsin.store.tables import (
     arrival_decisions,
     attempts,
+    days,
     decisions,
     definitions,
     events,
@@ -34,6 +38,9 @@ from tocsin.store.writer import Transaction
 BITE = 200
 """How many rows a bite looks at; the writer is held up by it, so it is small."""
 
+IDENTITIES = 1_000
+"""How many identities a bite drops whose events are gone already."""
+
 LISTED = 5_000
 """How many states or runs are looked up at once, to be dropped in bites."""
 
@@ -49,12 +56,53 @@ class Bite:
 # Events and their identities
 
 
-def last_old_event(connection: Connection, *, before_us: Micros) -> int:
-    """Return the last place whose event was received before a moment and judged by every shard; 0 if there is none."""
-    old = select(events.c.seq).where(events.c.received_us < before_us)
-    newest = connection.execute(old.order_by(events.c.received_us.desc(), events.c.seq.desc()).limit(1)).scalar()
-    judged = connection.execute(select(func.min(shards.c.cursor))).scalar()
-    return min(newest or 0, judged or 0)
+@dataclass(frozen=True, slots=True)
+class OldPart:
+    """Old events in a table: those up to a place. `day` is what can be dropped whole, if none of them is needed."""
+
+    table: str
+    first_seq: int
+    to_seq: int
+    day: Day | None = None
+
+    def has_any(self, seqs: Collection[int]) -> bool:
+        """Return whether any of these places may be in it."""
+        return any(self.first_seq <= seq <= self.to_seq for seq in seqs)
+
+
+def old_parts(connection: Connection, *, before_us: Micros) -> list[OldPart]:
+    """Return where there are events that were received before a moment and judged by every shard.
+
+    A day of which only a part is old stays as it is: it is dropped whole, later.
+    """
+    judged: int = connection.execute(select(func.min(shards.c.cursor))).scalar() or 0
+    rest = partitions.rest(connection)
+    found = []
+    for day in partitions.days(connection):
+        if day.to_us <= before_us and (one := _old_part(connection, day.table, before_us)) is not None:
+            whole = day if one.to_seq <= judged else None
+            found.append(replace(one, to_seq=min(one.to_seq, judged), day=whole))
+    if (one := _old_part(connection, rest, before_us)) is not None:
+        found.append(replace(one, to_seq=min(one.to_seq, judged)))
+    return found
+
+
+def empty_days(connection: Connection, *, before_us: Micros) -> list[Day]:
+    """Return the old days in which there is nothing (any more)."""
+    old = (day for day in partitions.days(connection) if day.to_us <= before_us)
+    return [day for day in old if _old_part(connection, day.table, before_us) is None]
+
+
+def _old_part(connection: Connection, name: str, before_us: Micros) -> OldPart | None:
+    part = _events_in(name)
+    old = select(part.c.seq).where(part.c.received_us < before_us).limit(1)
+    last = connection.execute(old.order_by(part.c.received_us.desc(), part.c.seq.desc())).scalar()
+    first = connection.execute(old.order_by(part.c.received_us, part.c.seq)).scalar()
+    return None if first is None or last is None else OldPart(name, first, last)
+
+
+def _events_in(name: str) -> Any:
+    return table(name, *(column(one) for one in ("seq", "received_us", "id", "source")))
 
 
 def states_needing(connection: Connection, *, to_seq: int) -> Iterator[tuple[str, int, bytes]]:
@@ -71,18 +119,30 @@ def events_of_intents(connection: Connection) -> set[int]:
     return {seq for row in connection.execute(query) for seq in read_firing(row).events}
 
 
-def drop_events(tx: Transaction, after_seq: int, *, to_seq: int, spared: Collection[int]) -> Bite:
-    """Drop events behind one place and up to another, with their identities, except those that are spared."""
-    found = select(events.c.seq, events.c.id, events.c.source).where(events.c.seq > after_seq, events.c.seq <= to_seq)
-    rows = tx.connection.execute(found.order_by(events.c.seq).limit(BITE)).all()
-    old = [{"of_seq": row.seq, "of_id": row.id, "of_source": row.source} for row in rows if row.seq not in spared]
-    if old:
-        tx.connection.execute(_DROP_IDENTITY, old)
-        tx.connection.execute(_DROP_EVENT, old)
-        tx.connection.execute(
-            delete(arrival_decisions).where(arrival_decisions.c.seq.in_([one["of_seq"] for one in old]))
-        )
-    return Bite(len(old), rows[-1].seq if len(rows) == BITE else None)
+def drop_events(tx: Transaction, after_seq: int, *, old: OldPart, spared: Collection[int]) -> Bite:
+    """Drop old events behind a place, with their identities, except those that are spared."""
+    part = _events_in(old.table)
+    query = select(part).where(part.c.seq > after_seq, part.c.seq <= old.to_seq).order_by(part.c.seq).limit(BITE)
+    rows = tx.connection.execute(query).all()
+    gone = [
+        {"of_seq": row.seq, "of_id": row.id, "of_source": row.source, "of_us": row.received_us}
+        for row in rows
+        if row.seq not in spared
+    ]
+    if gone:
+        for statement in (_DROP_IDENTITY, _DROP_DECISIONS, _DROP_EVENT):
+            tx.connection.execute(statement, gone)
+    return Bite(len(gone), rows[-1].seq if len(rows) == BITE else None)
+
+
+def drop_identities(tx: Transaction, after_seq: int, *, taken_out: str) -> Bite:
+    """Drop the identities of events that were taken out of the log, behind a place."""
+    part = _events_in(taken_out)
+    query = select(part).where(part.c.seq > after_seq).order_by(part.c.seq).limit(IDENTITIES)
+    rows = tx.connection.execute(query).all()
+    if rows:
+        tx.connection.execute(_DROP_IDENTITY, [{"of_id": row.id, "of_source": row.source, "of_seq": row.seq} for row in rows])
+    return Bite(len(rows), rows[-1].seq if len(rows) == IDENTITIES else None)
 
 
 # Firings with their actions, decisions, runs
@@ -152,13 +212,20 @@ def drop_history(tx: Transaction, before_us: Micros) -> int:
         (definitions, and_(definitions.c.removed_seq < first_seq, definitions.c.created_us < before_us)),
     )
     dropped = 0
-    for table, old in gone:
-        some = select(table.c.n).where(old).order_by(table.c.n).limit(BITE)
-        dropped += tx.connection.execute(delete(table).where(table.c.n.in_(some))).rowcount
+    for of, old in gone:
+        some = select(of.c.n).where(old).order_by(of.c.n).limit(BITE)
+        dropped += tx.connection.execute(delete(of).where(of.c.n.in_(some))).rowcount
+    kept = select(func.max(days.c.from_us)).where(days.c.first_seq <= first_seq, days.c.from_us < before_us)
+    tx.connection.execute(delete(days).where(days.c.from_us < kept.scalar_subquery()))
     return dropped
 
 
-_DROP_EVENT = delete(events).where(events.c.seq == bindparam("of_seq"))
+_DROP_EVENT = delete(events).where(events.c.seq == bindparam("of_seq"), events.c.received_us == bindparam("of_us"))
+_DROP_DECISIONS = delete(arrival_decisions).where(
+    arrival_decisions.c.seq == bindparam("of_seq"), arrival_decisions.c.received_us == bindparam("of_us")
+)
 _DROP_IDENTITY = delete(identities).where(
-    identities.c.id == bindparam("of_id"), identities.c.source == bindparam("of_source")
+    identities.c.id == bindparam("of_id"),
+    identities.c.source == bindparam("of_source"),
+    identities.c.seq == bindparam("of_seq"),  # it may have come again, once its identity was dropped
 )

@@ -28,7 +28,7 @@ class EventFilter:
 
 def page(connection: Connection, wanted: EventFilter, *, limit: int = 50, cursor: str | None = None) -> Page:
     """Return the newest events of a filter that stand before the cursor."""
-    columns = (events.c.seq, events.c.received_us, events.c.time_us, events.c.body, events.c.chain)
+    columns = (events.c.seq, events.c.received_us, events.c.time_us, events.c.body, events.c.chain, events.c.trace)
     query: Select[Any] = select(*columns).where(_condition(connection, wanted)).order_by(events.c.seq.desc())
     if cursor is not None:
         query = query.where(events.c.seq < decode_cursor(cursor))

@@ -1,6 +1,7 @@
 """The tables. Moments are whole microseconds since the Unix epoch; documents are JSON in UTF-8.
 
-- `events` is the log: `seq` is the one order of arrivals, `received_us` never goes back along it.
+- `events` is the log: `seq` is the one order of arrivals, `received_us` never goes back along it. On PostgreSQL it lies
+  in partitions by `received_us` (`store.partitions`), and `days` says which places belong to which day.
 - `identities` is what law E2 asks: narrow, ordered by id, kept at least as long as events.
 - `shards` holds one cursor each; who moves the cursor owns the shard, in the transaction that stores the judgement.
 - `states` holds the judge's states with the moment at which each wants to be called again.
@@ -8,6 +9,8 @@
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -24,6 +27,10 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.ext.compiler import compiles
+
+NEWEST = "0001"
+"""The revision of these tables; a test holds it against the migrations there are."""
 
 metadata = MetaData()
 
@@ -33,10 +40,20 @@ _Text = Text().with_variant(Text(collation="C"), "postgresql")  # in the order o
 INDEXED_CHARS = 500
 """PostgreSQL's indexes of names and resources hold so many characters: a row of an index has at most 2.7 kB there."""
 
+
+class _PartedKey(PrimaryKeyConstraint):
+    """A primary key of places; PostgreSQL wants the column by which a table is parted in its key."""
+
+
+@compiles(_PartedKey, "postgresql")
+def _with_received(key: _PartedKey, compiler: Any, **_: Any) -> str:
+    return f"PRIMARY KEY ({', '.join([*key.columns.keys(), 'received_us'])})"
+
+
 events = Table(
     "events",
     metadata,
-    Column("seq", _Sequence, primary_key=True, autoincrement=False),
+    Column("seq", _Sequence, nullable=False, autoincrement=False),
     Column("received_us", BigInteger, nullable=False),
     Column("time_us", BigInteger, nullable=False),
     Column("source", _Text, nullable=False),
@@ -46,11 +63,22 @@ events = Table(
     Column("body", LargeBinary, nullable=False),
     Column("chain", _Text, nullable=True),
     Column("trace", _Text, nullable=True),
+    _PartedKey("seq"),
     Index("events_by_received", "received_us"),
+    postgresql_partition_by="RANGE (received_us)",
 )
 for _name, _column in (("events_by_name", events.c.event), ("events_by_resource", events.c.resource_id)):
     Index(_name, _column, events.c.seq).ddl_if(dialect="sqlite")
     Index(_name, func.left(_column, INDEXED_CHARS), events.c.seq).ddl_if(dialect="postgresql")
+
+days = Table(
+    "days",
+    metadata,
+    Column("from_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_seq", BigInteger, nullable=False),
+)
+"""What is received from midnight (UTC) on has this place or a later one, what was received before has an earlier one:
+so places are looked up in the partition in which they are. A day on which the log's time did not move has no row."""
 
 head = Table(
     "head",
@@ -77,11 +105,13 @@ arrival_decisions = Table(
     metadata,
     Column("seq", BigInteger, nullable=False),
     Column("shard", Integer, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
     Column("document", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("seq", "shard"),
+    _PartedKey("seq", "shard"),
     sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (received_us)",
 )
-"""What an arrival did, as each shard judged it."""
+"""What an arrival did, as each shard judged it; in partitions as `events` is."""
 
 identities = Table(
     "identities",
@@ -314,3 +344,11 @@ refusals = Table(
     Column("body", LargeBinary, nullable=False),
 )
 """What came over the bus and is no event: a dead letter of the bus."""
+
+compatibility = Table(
+    "compatibility",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("oldest", _Text, nullable=False),
+)
+"""One row: the oldest revision whose programs work with this database. Its own revision is in `alembic_version`."""

@@ -5,17 +5,29 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
+oldest = "0001"
 
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
     """Create all tables."""
+    op.create_table(
+        "compatibility",
+        sa.Column("one", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("oldest", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("one"),
+    )
     _create_log()
     _create_definitions()
     _create_judgement()
     _create_effects()
     _create_runs()
+
+
+def _parted_key(*columns: str) -> tuple[str, ...]:
+    """PostgreSQL wants the column by which a table is parted in its key."""
+    return columns if op.get_context().dialect.name == "sqlite" else (*columns, "received_us")
 
 
 def _create_log() -> None:
@@ -32,7 +44,8 @@ def _create_log() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("chain", _TEXT, nullable=True),
         sa.Column("trace", _TEXT, nullable=True),
-        sa.PrimaryKeyConstraint("seq"),
+        sa.PrimaryKeyConstraint(*_parted_key("seq")),
+        postgresql_partition_by="RANGE (received_us)",
     )
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.create_index("events_by_received", ["received_us"], unique=False)
@@ -58,9 +71,20 @@ def _create_log() -> None:
         "arrival_decisions",
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("shard", sa.Integer(), nullable=False),
+        sa.Column("received_us", sa.BigInteger(), nullable=False),
         sa.Column("document", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("seq", "shard"),
+        sa.PrimaryKeyConstraint(*_parted_key("seq", "shard")),
         sqlite_with_rowid=False,
+        postgresql_partition_by="RANGE (received_us)",
+    )
+    if op.get_context().dialect.name == "postgresql":
+        for name in ("events", "arrival_decisions"):
+            op.execute(f"CREATE TABLE {name}_rest PARTITION OF {name} DEFAULT")
+    op.create_table(
+        "days",
+        sa.Column("from_us", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("first_seq", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("from_us"),
     )
     op.create_table(
         "identities",
