@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine.live import Live, automation, event
 from tests.servers import ON_POSTGRES, Postgres
-from tocsin.errors import HomeInUse, Unavailable
+from tocsin.errors import Unavailable
 
 pytestmark = ON_POSTGRES
 
@@ -50,18 +50,4 @@ async def test_connections_that_break_now_and_then_change_nothing(live: Live, po
         await asyncio.to_thread(postgres.kick, url)
     await live.settle(10)
     assert len([placed for placed in live.log() if placed.event.event == "a"]) == 6
-    assert len(live.firings()) == 1
-
-
-async def test_a_second_server_is_refused_until_the_first_has_stopped(live: Live, url: str) -> None:
-    await live.start(automation({"expect": "a"}))
-    second = Live(live.home.with_name("another"), database=url)
-    with pytest.raises(HomeInUse, match="already runs on this database"):
-        await second.start()
-    await second.stop()
-    await live.send(event("a"), at_s=1)
-    await live.settle(1)
-    await live.stop()
-    await second.start()
-    await second.stop()
     assert len(live.firings()) == 1

@@ -13,10 +13,13 @@ from tocsin.api.stream import Bell
 from tocsin.api.strict import vetted
 from tocsin.app import App
 from tocsin.engine.ports import FoundSecrets
-from tocsin.errors import TocsinError
+from tocsin.errors import NotFound, TocsinError
 from tocsin.settings import Settings
 from tocsin.sources.limits import Limits
 from tocsin.sources.native import NativeParser
+
+_ALWAYS = ("/healthz", "/readyz", "/metrics")
+"""What every process answers, whatever its roles."""
 
 
 class Api:
@@ -35,6 +38,7 @@ class Api:
             resolve=FoundSecrets().resolve,
             clock=app.clock,
         )
+        self._answers = "api" in app.roles
         self._bell = Bell()
         app.on_log.append(self._bell.ring)
         self._rest = rest(app, self._bell)
@@ -45,6 +49,8 @@ class Api:
             await self._rest(scope, receive, send)
             return
         try:
+            if not self._answers and scope["path"] not in _ALWAYS:
+                raise NotFound(f"this process does not have the role `api`: it answers {', '.join(_ALWAYS)} only")
             self._access.check(scope, dict(scope["headers"]))
             route = self._ingest.route(scope)
             if route is None:

@@ -22,12 +22,17 @@ def serve(
         int | None, typer.Option(help="Port to listen on (8710); 0 takes a free one.", show_default=False)
     ] = None,
     db: Annotated[str | None, typer.Option(help="Database URL (SQLite in TOCSIN_HOME).", show_default=False)] = None,
+    bus: Annotated[str | None, typer.Option(help="Bus URL: redis://HOST:PORT/DB.", show_default=False)] = None,
+    roles: Annotated[
+        str | None,
+        typer.Option(help="What this process does: api,recorder,evaluator,dispatcher,worker.", show_default="all"),
+    ] = None,
 ) -> None:
     """Run the engine: take events, judge them, act. SIGTERM or Ctrl-C stop it gracefully."""
     from tocsin.cli.configuration import read_settings
     from tocsin.cli.serving import serve as run
 
-    run(read_settings(host=host, port=port, database=db), path)
+    run(read_settings(host=host, port=port, database=db, bus=bus, roles=roles), path)
 
 
 @commands.command()

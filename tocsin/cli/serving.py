@@ -18,7 +18,7 @@ from tocsin.api.asgi import asgi
 from tocsin.app import App, running
 from tocsin.cli.logs import configure
 from tocsin.errors import Unavailable
-from tocsin.settings import Settings
+from tocsin.settings import ROLES, Settings
 
 BACKLOG = 2048
 GRACE_S = 10
@@ -78,7 +78,10 @@ def _url(listener: socket.socket) -> str:
 def _greeting(settings: Settings, app: App, url: str) -> str:
     count = len(app.definitions.entries("automation"))
     what = f"{count} automation{'' if count == 1 else 's'}"
-    return f"tocsin {__version__} listens on {url} ({what}, home {settings.home})"
+    where = f"home {settings.home}"
+    if settings.roles != frozenset(ROLES):
+        where = ",".join(role for role in ROLES if role in settings.roles)
+    return f"tocsin {__version__} listens on {url} ({what}, {where})"
 
 
 @contextlib.contextmanager

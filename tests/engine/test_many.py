@@ -1,0 +1,151 @@
+"""Several servers on one PostgreSQL: they share the judgement, and it is the same as one server's (laws E2, F1, S1)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.engine.live import T0, Live, automation, event
+from tests.servers import Postgres
+from tocsin.schemas.moments import SECOND
+from tocsin.store import leases, log
+from tocsin.store.database import Database
+from tocsin.store.schema import prepare
+
+SILENT = {"type": "absence", "expect": "beat", "within": "10s", "for_each": ["id"]}
+NAMES = [f"n{number}" for number in range(12)]
+EVALUATOR = frozenset({"evaluator"})
+API = frozenset({"api"})
+
+
+@pytest.fixture
+def shared(postgres: Postgres) -> AsyncIterator[str]:
+    """A database with several shards."""
+    with postgres.database() as url:
+        database = Database(url)
+        prepare(database, shards=4)
+        database.close()
+        yield url
+
+
+@pytest.fixture
+async def many(shared: str, tmp_path: Path) -> AsyncIterator[Callable[..., Live]]:
+    """Makes servers on one database, with one clock."""
+    made: list[Live] = []
+
+    def make(**settings: object) -> Live:
+        live = Live(tmp_path / f"home-{len(made)}", database=shared, **settings)
+        if made:
+            live.clock = made[0].clock
+        made.append(live)
+        return live
+
+    yield make
+    for live in made:
+        await live.stop()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - there is no signal
+            await asyncio.sleep(0.01)
+
+
+async def shared_out(*servers: Live) -> None:
+    """Wait until every shard is judged, and every server has some."""
+
+    def is_done() -> bool:
+        owned = [live.app.shards.owned for live in servers]
+        return all(owned) and sorted(shard for some in owned for shard in some) == [0, 1, 2, 3]
+
+    async with asyncio.timeout(20):
+        while not is_done():
+            for live in servers:
+                live.app.shards.take()
+            await asyncio.sleep(0.02)
+
+
+def automations() -> list[dict[str, object]]:
+    return [automation({"expect": "a"}, name) for name in NAMES]
+
+
+async def test_f1_two_servers_judge_each_event_once(many: Callable[..., Live]) -> None:
+    one, two = many(), many()
+    await one.start(*automations())
+    await two.start()
+    await shared_out(one, two)
+    for number in range(20):
+        await (one, two)[number % 2].send(event(id=f"e{number}"))
+    await until(lambda: len(one.firings()) >= 20 * len(NAMES))
+    for live in (one, two):
+        await live.app.shards.settled()
+    fired = [(firing.automation, tuple(firing.events)) for firing in one.firings()]
+    assert len(fired) == len(set(fired)) == 20 * len(NAMES)
+
+
+async def test_s1_silence_is_judged_by_a_process_that_receives_nothing(many: Callable[..., Live]) -> None:
+    """The time of the log is moved by the other one."""
+    api, judge = many(roles=API), many(roles=EVALUATOR)
+    await api.start(automation(SILENT))
+    await judge.start()
+    await shared_out(judge)
+    await api.send(event("beat", "x"), at_s=1)
+    api.turn(30)
+    await until(judge.fired)
+    assert judge.fired() == [(11.0, "missed", {"id": "x"})]
+
+
+async def test_s2_while_nobody_receives_no_verdict_is_given(many: Callable[..., Live]) -> None:
+    """What silence means is known when somebody receives again: the time between was an outage."""
+    api, judge = many(roles=API, blind_after="10s"), many(roles=EVALUATOR, blind_after="10s")
+    await api.start(automation(SILENT))
+    await judge.start()
+    await shared_out(judge)
+    await api.send(event("beat", "x"), at_s=1)
+    await judge.app.shards.settled()
+    await api.stop()
+    judge.turn(60)
+    await judge.app.shards.settled()
+    assert judge.fired() == []
+    await api.start()
+    await until(lambda: judge.read(log.outages_of))
+    for at_s in range(65, 126, 5):  # in steps that are no outages themselves
+        api.turn(at_s)
+        await until(lambda at_s=at_s: judge.read(log.newest).received_us >= T0 + at_s * SECOND)
+    await until(judge.fired)
+    assert len(judge.read(log.outages_of)) == 1
+    assert [verdict for _, verdict, _ in judge.fired()] == ["unknown"]
+
+
+async def test_shards_move_when_a_server_stops_and_nothing_is_lost(many: Callable[..., Live]) -> None:
+    one, two = many(), many()
+    await one.start(*automations())
+    await two.start()
+    await shared_out(one, two)
+    await one.send(event(id="first"))
+    await two.stop()
+    await shared_out(one)
+    await one.send(event(id="second"))
+    await until(lambda: len(one.firings()) == 2 * len(NAMES))
+
+
+async def test_who_has_lost_a_shard_stores_nothing(many: Callable[..., Live]) -> None:
+    """A server that was stopped for longer than its leases goes on where it was: the fence keeps it out."""
+    one, two = many(), many()
+    await one.start(*automations())
+    stopped = one.app.shards
+    for task in asyncio.all_tasks():
+        if getattr(task.get_coro(), "__qualname__", "") == "Shards._tend_forever":
+            task.cancel()
+    one.turn(leases.LEASE_US / SECOND + 60)
+    await one.app.writer.run(lambda tx: tx.connection.exec_driver_sql("UPDATE processes SET beat_us = 0"))
+    await two.start()
+    await shared_out(two)
+    await two.send(event())
+    await until(lambda: len(two.firings()) == len(NAMES))
+    await stopped._writer.run(stopped._step)
+    assert 0 not in stopped.owned  # where something was to be stored
+    assert len(two.firings()) == len(NAMES)
