@@ -85,7 +85,7 @@ class Diary:
     def cancel(self, run_id: str, *, cause: Cause) -> Unit:
         return self._unit("cancel", run_id, cause)
 
-    def emit(self, event: Event, *, chain: tuple[str, ...]) -> Unit:
+    def emit(self, event: Event, *, chain: tuple[str, ...], trace: str) -> Unit:
         return lambda tx: self._note("emit", event, chain)
 
     def _unit(self, verb: str, name: str, cause: Cause, *more: Any) -> Unit:

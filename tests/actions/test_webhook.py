@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.actions.doubles import NOW, SECRETS, World
+from tests.actions.doubles import NOW, SECRETS, World, placed
 from tocsin.actions.ports import Request, Response
 from tocsin.actions.targets import host_is_written
 from tocsin.errors import ActionFailed, NotFound
+from tocsin.schemas import trace
 from tocsin.schemas.moments import MINUTE, SECOND, from_micros
 
 URL = "https://example.org/hooks/incident"
@@ -66,6 +68,35 @@ async def test_f4_the_idempotency_key_is_that_of_the_intent() -> None:
     call = world.call()
     await world.act(hook(headers={"X-Trace": "1"}), call)
     assert sent(world).headers["Idempotency-Key"] == call.key
+
+
+async def test_a_request_goes_on_in_the_trace_of_the_event_that_decided() -> None:
+    world = World()
+    call = world.call(arrivals={1: replace(placed(), trace=f"00-{'a' * 32}-{'b' * 16}-01")})
+    await world.act(hook(), call)
+    carried = trace.read(sent(world).headers["traceparent"])
+    assert carried == call.span
+    assert carried.trace_id == "a" * 32
+    assert carried.span_id not in ("b" * 16, trace.of_firing(call.firing, {}).span_id)
+
+
+async def test_without_a_trace_a_request_begins_one_and_each_attempt_has_a_span_of_its_own() -> None:
+    world = World()
+    for attempt in (1, 2):
+        await world.act(hook(), world.call(attempt=attempt))
+    first, second = (trace.read(request.headers["traceparent"]) for request in world.web.requests)
+    assert first is not None
+    assert second is not None
+    assert first.trace_id == second.trace_id == world.call().firing.id.replace("-", "")
+    assert first.span_id != second.span_id
+
+
+async def test_a_traceparent_that_is_written_stays() -> None:
+    world = World()
+    await world.act(hook(headers={"TraceParent": "mine"}))
+    assert {name: value for name, value in sent(world).headers.items() if name.lower() == "traceparent"} == {
+        "TraceParent": "mine"
+    }
 
 
 async def test_a_secret_signs_as_standard_webhooks_says() -> None:

@@ -17,6 +17,7 @@ from tests.api.reading import kept
 from tocsin.api import bodies
 from tocsin.app import App
 from tocsin.errors import Overloaded, TocsinError, Unavailable
+from tocsin.store import log
 
 GOOD: dict[str, Any] = {"event": "table.updated", "resource": {"id": "table/sales"}, "id": "a"}
 ONE = json.dumps(GOOD).encode()
@@ -151,3 +152,24 @@ async def test_an_overloaded_server_says_when_to_come_back(
 async def test_no_body_makes_the_server_fail(client: httpx.AsyncClient, body: bytes, content_type: str) -> None:
     answer = await client.post("/api/events", content=body, headers={"content-type": content_type})
     assert answer.status_code < 500
+
+
+TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
+
+
+@pytest.mark.parametrize(
+    ("headers", "kept_trace"),
+    [
+        ({"traceparent": TRACE}, TRACE),
+        ({"traceparent": "nonsense"}, None),
+        ({}, None),
+        ({"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "a", "ce-traceparent": TRACE}, TRACE),
+    ],
+)
+async def test_the_trace_of_a_request_is_kept_with_its_events(
+    client: httpx.AsyncClient, app: App, headers: dict[str, str], kept_trace: str | None
+) -> None:
+    answer = await client.post("/api/events", json={"event": "a", "resource": {"id": "b"}}, headers=headers)
+    assert answer.status_code == 202
+    (placed,) = [one for one in await app.read(log.after, 0, limit=9) if one.event.source != log.OWN_SOURCE]
+    assert placed.trace == kept_trace

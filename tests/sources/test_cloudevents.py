@@ -45,12 +45,14 @@ EXPECTED = Event.model_validate_json(
 
 def structured(item: object, media_type: str = cloudevents.STRUCTURED) -> list[Event]:
     headers = {"content-type": f"{media_type}; charset=utf-8"}
-    return cloudevents.parse(Request(source="", body=json.dumps(item).encode(), headers=headers), PARSER)
+    return cloudevents.parse(Request(source="", body=json.dumps(item).encode(), headers=headers), PARSER)[0]
 
 
 def binary(attributes: dict[str, str], body: bytes, content_type: str = "application/json") -> list[Event]:
     headers = {f"ce-{name}": value for name, value in attributes.items()}
-    return cloudevents.parse(Request(source="", body=body, headers={**headers, "content-type": content_type}), PARSER)
+    return cloudevents.parse(Request(source="", body=body, headers={**headers, "content-type": content_type}), PARSER)[
+        0
+    ]
 
 
 def test_all_three_modes_give_the_same_event() -> None:
@@ -154,3 +156,32 @@ def test_nothing_raises_anything_but_our_errors(body: bytes, attributes: dict[st
 def test_no_structured_event_raises_anything_but_our_errors(item: dict[str, Any]) -> None:
     with contextlib.suppress(TocsinError):
         structured({**ATTRIBUTES, **item})
+
+
+# The extension "Distributed Tracing"
+
+TRACES = [f"00-{digit * 32}-{digit * 16}-01" for digit in "ab"]
+
+
+def batch(*traces: str | None) -> tuple[list[Event], str | None]:
+    """Return what comes of a batch of CloudEvents with these traces."""
+    items = [
+        {"specversion": "1.0", "id": f"e{n}", "source": "/s", "type": "t"}
+        | ({} if one is None else {"traceparent": one})
+        for n, one in enumerate(traces)
+    ]
+    headers = {"content-type": cloudevents.BATCHED}
+    return cloudevents.parse(Request(source="", body=json.dumps(items).encode(), headers=headers), PARSER)
+
+
+def test_a_traceparent_is_no_label() -> None:
+    (event,), trace = batch(TRACES[0])
+    assert "traceparent" not in event.resource
+    assert trace == TRACES[0]
+
+
+def test_events_of_one_batch_share_a_trace_or_have_none() -> None:
+    assert batch(TRACES[0], TRACES[0])[1] == TRACES[0]
+    assert batch(*TRACES)[1] is None
+    assert batch(None, TRACES[0])[1] is None
+    assert batch(None)[1] is None

@@ -11,12 +11,14 @@ from urllib.parse import quote
 
 from tocsin.actions import context
 from tocsin.actions.ports import Cause, Details, Ports
+from tocsin.schemas import trace
 from tocsin.schemas.action import is_template
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Firing
 from tocsin.schemas.moments import Micros
 from tocsin.schemas.secret import SecretReference
 from tocsin.schemas.template import Template
+from tocsin.schemas.trace import Span
 
 _SEPARATORS = re.compile(r"[/?&=:@#]")
 _PART_CHARS = 12  # shorter parts of an address are ordinary words
@@ -53,6 +55,11 @@ class Call:
         """On whose behalf the call is made."""
         firing = self.firing
         return Cause(firing.automation, firing.id, (*firing.chain, firing.automation))
+
+    @cached_property
+    def span(self) -> Span:
+        """Where the attempt stands in the trace of what it answers to."""
+        return trace.of_attempt(trace.of_firing(self.firing, self._arrivals), self.key, self.attempt)
 
     def facts(self) -> dict[str, Any]:
         """Return what conditions see, as plain JSON."""

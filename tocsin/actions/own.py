@@ -80,4 +80,4 @@ async def emit_event(spec: EmitEvent, call: Call) -> Unit:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
         raise ActionFailed(f"the event came out wrong: {field}: {first['msg']}", permanent=True) from None
-    return call.ports.events.emit(event, chain=call.cause.chain)
+    return call.ports.events.emit(event, chain=call.cause.chain, trace=str(call.span))

@@ -152,8 +152,8 @@ class Flows(Protocol):
 class Events(Protocol):
     """The log, seen by who emits."""
 
-    def emit(self, event: Event, *, chain: tuple[str, ...]) -> Unit:
-        """Append an event with the automations that led to it (law F5)."""
+    def emit(self, event: Event, *, chain: tuple[str, ...], trace: str) -> Unit:
+        """Append an event with the automations that led to it (law F5), and its `traceparent`."""
         ...
 
 

@@ -1,7 +1,7 @@
 """HTTP requests: what is sent, and what an answer means.
 
-Every attempt of one effect carries the same `Idempotency-Key`. Signatures follow Standard Webhooks
-(https://www.standardwebhooks.com), where `webhook-id` is that key.
+Every attempt of one effect carries the same `Idempotency-Key`, and a `traceparent` (W3C Trace Context) of its own.
+Signatures follow Standard Webhooks (https://www.standardwebhooks.com), where `webhook-id` is that key.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ async def send(request: Request, call: Call, *, secret: SecretReference | None =
         ActionFailed: there was no answer, or one that is not a success; says whether a retry can help.
     """
     headers = {**request.headers, "Idempotency-Key": call.key}
+    if not any(name.lower() == "traceparent" for name in headers):
+        headers["traceparent"] = str(call.span)
     if secret is not None:
         headers |= _signature(call, request.body or b"", call.reveal(secret))
     if any(c in value for value in headers.values() for c in "\r\n\0"):

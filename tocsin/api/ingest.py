@@ -7,6 +7,7 @@ is sent after the events are durable, and not before (law E3); nothing is kept o
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import parse_qsl
 
@@ -14,14 +15,18 @@ from starlette.types import Receive, Scope, Send
 
 from tocsin.api.answers import answer, refuse
 from tocsin.api.bodies import read_body
-from tocsin.api.errors import Disconnected, TooSlow, UnknownEncoding, WrongMethod
+from tocsin.api.errors import Disconnected, TooSlow, UnknownEncoding, WrongMethod, status_of
 from tocsin.clock import Clock
 from tocsin.engine.definitions import Definitions
 from tocsin.engine.recorder import Records
+from tocsin.engine.tracing import Tracing
 from tocsin.errors import NotFound, TocsinError, TooLarge, Unavailable
 from tocsin.schemas.event import Event
+from tocsin.schemas.moments import Micros
 from tocsin.schemas.secret import SecretReference
 from tocsin.schemas.source import CheckinSource, WebhookSource
+from tocsin.schemas.trace import TRACEPARENT, Span
+from tocsin.schemas.trace import read as read_trace
 from tocsin.sources import cloudevents
 from tocsin.sources.checkin import checkin
 from tocsin.sources.native import NativeParser
@@ -32,6 +37,8 @@ log = logging.getLogger(__name__)
 
 LINES = frozenset({b"application/x-ndjson", b"application/ndjson", b"application/jsonl"})
 """The content types of a body with one event a line."""
+
+_TRACEPARENT = TRACEPARENT.encode()
 
 Headers = dict[bytes, bytes]
 Route = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -48,14 +55,20 @@ class Ingest:
         parser: NativeParser,
         resolve: Callable[[SecretReference], str],
         clock: Clock,
+        tracing: Tracing | None = None,
     ) -> None:
-        """Keep where events go, what is defined, what reads events, what finds secrets, and the time."""
+        """Keep where events go, what is defined, what reads events, what finds secrets, the time, and where spans go.
+
+        `answered` counts the requests by the status of their answer, for those who watch.
+        """
         self._recorder = recorder
         self._definitions = definitions
         self._parser = parser
         self._resolve = resolve
         self._clock = clock
+        self._tracing = tracing
         self._receivers: dict[str, tuple[WebhookSource, WebhookReceiver]] = {}
+        self.answered: Counter[int] = Counter()
 
     def route(self, scope: Scope) -> Route | None:
         """Return what serves a request, None if it is not about bringing events."""
@@ -70,10 +83,12 @@ class Ingest:
         """Take native events or CloudEvents."""
         headers: Headers = dict(scope["headers"])
         try:
+            began_us = 0 if self._tracing is None else self._clock.now_us()
             body = await read_body(receive, headers, limit_bytes=self._parser.limits.batch_bytes)
-            await self._record(self._read(headers, body), send)
+            events, trace = self._read(headers, body)
+            await self._record(events, send, how="events", began_us=began_us, trace=trace)
         except TocsinError as error:
-            await _refuse(send, error)
+            await self._refuse(send, error)
 
     async def hook(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take what others send to a webhook source."""
@@ -86,9 +101,11 @@ class Ingest:
                 raise WrongMethod("a webhook is received by POST", allowed="POST")
             request = await self._request(scope, receive, name=name, limit_bytes=self._parser.limits.batch_bytes)
             receiver = self._receiver(source)
-            await self._record(receiver.receive(request, self._secret(receiver)), send)
+            events = receiver.receive(request, self._secret(receiver))
+            trace = read_trace(request.headers.get(TRACEPARENT))
+            await self._record(events, send, how="webhook", began_us=request.received_us, trace=trace)
         except TocsinError as error:
-            await _refuse(send, error)
+            await self._refuse(send, error)
 
     async def ping(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a check-in."""
@@ -98,17 +115,24 @@ class Ingest:
             if scope["method"] not in ("GET", "POST"):
                 raise WrongMethod("a check-in is a GET or a POST", allowed="GET, POST")
             request = await self._request(scope, receive, name=source.name, limit_bytes=self._parser.limits.event_bytes)
-            await self._record(checkin(source, signal, request, parser=self._parser), send)
+            events = checkin(source, signal, request, parser=self._parser)
+            trace = read_trace(request.headers.get(TRACEPARENT))
+            await self._record(events, send, how="check-in", began_us=request.received_us, trace=trace)
         except TocsinError as error:
-            await _refuse(send, error)
+            await self._refuse(send, error)
 
-    def _read(self, headers: Headers, body: bytes) -> list[Event]:
+    def _read(self, headers: Headers, body: bytes) -> tuple[list[Event], Span | None]:
+        """Return the events of a body and where they stand in a trace; what they say of it goes before the header."""
         media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        carried = headers.get(_TRACEPARENT)
+        trace = None if carried is None else read_trace(carried.decode("latin-1"))
         if media_type in LINES:
-            return self._parser.parse_lines(body)
+            return self._parser.parse_lines(body), trace
         if cloudevents.is_cloudevent(media_type.decode("latin-1"), headers):
-            return cloudevents.parse(Request(source="", body=body, headers=_texts(headers.items())), self._parser)
-        return self._parser.parse(body)
+            request = Request(source="", body=body, headers=_texts(headers.items()))
+            events, said = cloudevents.parse(request, self._parser)
+            return events, read_trace(said) or trace
+        return self._parser.parse(body), trace
 
     async def _request(self, scope: Scope, receive: Receive, *, name: str, limit_bytes: int) -> Request:
         headers: Headers = dict(scope["headers"])
@@ -123,10 +147,21 @@ class Ingest:
             received_us=self._clock.now_us(),
         )
 
-    async def _record(self, events: list[Event], send: Send) -> None:
-        receipt = await self._recorder.record(events)
+    async def _record(self, events: list[Event], send: Send, *, how: str, began_us: Micros, trace: Span | None) -> None:
+        if self._tracing is None:
+            receipt = await self._recorder.record(events, trace=None if trace is None else str(trace))
+        else:
+            with self._tracing.receiving(trace, how=how, began_us=began_us, events=len(events)) as stands:
+                receipt = await self._recorder.record(events, trace=stands)
+        self.answered[202] += 1
         content = {"accepted": receipt.accepted, "duplicates": receipt.duplicates, "ids": receipt.ids}
         await answer(send, 202, content)
+
+    async def _refuse(self, send: Send, error: TocsinError) -> None:
+        if isinstance(error, Disconnected):
+            return
+        self.answered[status_of(error)] += 1
+        await refuse(send, error, close=isinstance(error, TooLarge | TooSlow | UnknownEncoding))
 
     def _receiver(self, source: WebhookSource) -> WebhookReceiver:
         """Return the compiled source; it is compiled anew when its definition was replaced."""
@@ -158,9 +193,3 @@ def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         texts[name] = f"{texts[name]}, {value}" if name in texts else value
     return texts
-
-
-async def _refuse(send: Send, error: TocsinError) -> None:
-    if isinstance(error, Disconnected):
-        return
-    await refuse(send, error, close=isinstance(error, TooLarge | TooSlow | UnknownEncoding))

@@ -35,11 +35,11 @@ class ProcessLog:
 class LogEvents:
     """Fits the port `Events`: appends to the event log."""
 
-    def emit(self, event: Event, *, chain: tuple[str, ...]) -> Unit:
+    def emit(self, event: Event, *, chain: tuple[str, ...], trace: str) -> Unit:
         """Return the unit that appends the event; evaluators are told after its commit."""
 
         def unit(tx: Transaction) -> Details:
-            appended = append(tx, [Draft(event, chain)])
+            appended = append(tx, [Draft(event, chain, trace=trace)])
             return {"event": appended.ids[0]}
 
         return unit

@@ -2,10 +2,10 @@
 
 `source` -> source, `id` -> id, `type` -> event, `subject` -> resource.id (else `source`), `time` -> occurred, `data` ->
 payload; what is left (`dataschema` and extension attributes) become labels of the resource, and so does `source`, to
-match by.
+match by. `traceparent` (the extension "Distributed Tracing") is where the event stands in a trace, and no label.
 
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md, .../formats/json-format.md and
-.../bindings/http-protocol-binding.md
+.../bindings/http-protocol-binding.md, .../extensions/distributed-tracing.md
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ VERSION = "specversion"
 _PREFIX = "ce-"
 _NUL = "\0"  # no text that an event may carry, and in UTF-8 all the same
 _REQUIRED = ("id", "source", "type")
-_NOT_LABELS = frozenset({VERSION, "id", "type", "subject", "time", "datacontenttype", "data", "data_base64"})
+_TRACE = ("traceparent", "tracestate")
+_NOT_LABELS = frozenset({VERSION, "id", "type", "subject", "time", "datacontenttype", "data", "data_base64", *_TRACE})
 _ATTRIBUTES: Mapping[str, str] = {
     "event": "type",
     "resource.id": "subject",
@@ -44,8 +45,10 @@ def is_cloudevent(media_type: str, headers: Mapping[bytes, bytes]) -> bool:
     return media_type in (STRUCTURED, BATCHED) or b"ce-specversion" in headers
 
 
-def parse(request: Request, parser: NativeParser) -> list[Event]:
-    """Return the events of a request in binary, structured or batched mode.
+def parse(request: Request, parser: NativeParser) -> tuple[list[Event], str | None]:
+    """Return the events of a request in binary, structured or batched mode, and the `traceparent` that they share.
+
+    Events of one batch that stand in different traces have none in common: then it is None, as when they have none.
 
     Raises:
         NotJSON: the body is not what its content type says.
@@ -63,10 +66,12 @@ def parse(request: Request, parser: NativeParser) -> list[Event]:
     problems = [problem for index, item in enumerate(batch) for problem in _missing(item, index)]
     if problems:
         raise refused(problems)
+    traces = {str(item.get(_TRACE[0]) or "") for item in batch}
     try:
-        return parser.parse(to_json([_event(item) for item in batch], inf_nan_mode="constants"))
+        events = parser.parse(to_json([_event(item) for item in batch], inf_nan_mode="constants"))
     except InvalidEvent as error:
         raise InvalidEvent([_in_their_words(problem) for problem in error.problems]) from None
+    return events, (traces.pop() or None) if len(traces) == 1 else None
 
 
 def _binary(request: Request) -> dict[str, Any]:
