@@ -20,6 +20,7 @@ from tocsin.schemas.event import Event
 from tocsin.store import locks, log, schema, search
 from tocsin.store import writer as writer_module
 from tocsin.store.database import Database
+from tocsin.store.partitions import REST
 from tocsin.store.search import EventFilter
 from tocsin.store.tables import NEWEST, events, metadata
 from tocsin.store.writer import Transaction
@@ -38,14 +39,22 @@ def ids(store: Opened) -> list[str | None]:
 
 
 def shape(url: str) -> dict[str, list[Any]]:
-    """Return the columns and the indexes of a database."""
-    columns = (
-        "SELECT table_name::text, column_name::text, data_type::text, is_nullable::text, collation_name::text, "
-        "is_identity::text, column_default::text FROM information_schema.columns "
-        "WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY table_name, ordinal_position"
+    """Return what there is to a database, without the partitions: they are made by the calendar."""
+    ours = (
+        "FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND NOT relispartition "
+        "AND relkind IN ('r', 'p') AND relname <> 'alembic_version'"
     )
-    indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = ANY(%s) ORDER BY 1"
-    return {"columns": ask(url, columns), "indexes": ask(url, indexes, list(metadata.tables))}
+    of = f"FROM (SELECT c.oid, c.relname {ours}) t JOIN"
+    queries = {
+        "tables": f"SELECT relname::text, pg_get_partkeydef(c.oid), reloptions::text {ours} ORDER BY 1",
+        "columns": "SELECT t.relname::text, attname::text, format_type(atttypid, atttypmod), attnotnull, "
+        f"attcollation::regcollation::text, attidentity::text {of} pg_attribute a ON attrelid = t.oid "
+        "WHERE attnum > 0 ORDER BY 1, attnum",
+        "indexes": f"SELECT pg_get_indexdef(indexrelid) {of} pg_index i ON indrelid = t.oid ORDER BY 1",
+        "constraints": f"SELECT conname::text, pg_get_constraintdef(k.oid) {of} pg_constraint k ON conrelid = t.oid "
+        "ORDER BY 1",
+    }
+    return {name: ask(url, query) for name, query in queries.items()}
 
 
 def test_the_migrations_make_exactly_the_tables_that_are_written_down(url: str, empty_postgres: str) -> None:
@@ -53,7 +62,10 @@ def test_the_migrations_make_exactly_the_tables_that_are_written_down(url: str, 
     with made.writing.begin() as connection:
         metadata.create_all(connection)
     made.close()
-    assert shape(url) == shape(empty_postgres)
+    there = shape(url)
+    assert there == shape(empty_postgres)
+    assert ("events", "RANGE (received_us)", None) in there["tables"]
+    assert ("events_pkey", "PRIMARY KEY (seq, received_us)") in there["constraints"]
 
 
 def test_texts_are_in_the_order_of_their_bytes_whatever_the_server_prefers(url: str) -> None:
@@ -75,10 +87,17 @@ def test_a_database_of_an_older_version_is_migrated_by_command_only(url: str) ->
     with database.writing.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for verb in (schema.prepare, schema.migrate):
-        with pytest.raises(TocsinError, match="install the newer tocsin"):
+        verb(database)  # as long as it says that it works with programs of this version
+    with database.writing.begin() as connection:
+        connection.execute(text("UPDATE compatibility SET oldest = '9998'"))
+    for verb in (schema.prepare, schema.migrate):
+        with pytest.raises(
+            TocsinError, match=r"has version 9999, .* from version 9998 on, .*: install the newer tocsin"
+        ):
             verb(database)
     with database.writing.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :now"), {"now": schema.NEWEST})
+        connection.execute(text("UPDATE compatibility SET oldest = :now"), {"now": schema.NEWEST})
     assert schema.migrate(database) == schema.NEWEST
     database.close()
 
@@ -124,7 +143,7 @@ def test_readers_can_not_write_and_see_one_snapshot(store: Opened) -> None:
 
 def test_a_refusal_names_neither_statement_nor_values(store: Opened) -> None:
     with pytest.raises(Unavailable, match=r"^the database refused: duplicate key value[^\n]*$") as refused:
-        store.do(lambda tx: tx.connection.execute(text("INSERT INTO head VALUES (1, 4711, 0)")))
+        store.do(lambda tx: tx.connection.execute(text("INSERT INTO head VALUES (1, 4711, 0, 0)")))
     assert "4711" not in str(refused.value)
 
 
@@ -162,7 +181,9 @@ def test_names_and_resources_are_looked_up_by_index(store: Opened) -> None:
         text_of = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
         return "\n".join(connection.exec_driver_sql(f"EXPLAIN {text_of}").scalars())
 
-    assert "events_by_resource" in store.read(plan)
+    text_of = store.read(plan)
+    assert "Seq Scan" not in text_of
+    assert f"events_{REST}_left_seq_idx1" in text_of
 
 
 # Servers, and who wants to be without them
@@ -175,7 +196,7 @@ def shutting_out(tx: Transaction) -> None:
 def test_servers_run_side_by_side_and_who_must_be_alone_is_told_of_them(url: str, store: Opened) -> None:
     with Opened(url, serves=True) as first, Opened(url, serves=True) as second:
         assert (first.do(appending(1)), second.do(appending(2))) == (1, 2)
-        with pytest.raises(HomeInUse, match=r"a server \(.*PostgreSQL process \d+\) runs .* stop it first, to make room"):
+        with pytest.raises(HomeInUse, match=r"a server \(.*PostgreSQL process \d+\) runs .*first, to make room"):
             store.do(shutting_out)
     store.do(shutting_out)
 

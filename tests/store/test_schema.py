@@ -66,7 +66,7 @@ def test_a_database_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     before = database.read(_definitions)
     schema.prepare(database)
     assert database.read(_definitions) == before
-    assert database.read(log.newest) == (0, 0)
+    assert database.read(log.newest) == (0, 0, 0)
     assert database.read(states.cursor_of, 0) == states.Cursor(0, 0, 0, 0)
     assert database.read(schema.version_of) == schema.NEWEST
     database.close()
@@ -96,7 +96,10 @@ def test_a_database_of_a_newer_version_is_refused_and_not_touched(tmp_path: Path
     schema.prepare(database)
     with database.writing.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(TocsinError, match=r"has version 9999, this program knows \d+: install the newer tocsin"):
+    schema.prepare(database)  # as long as it says that it works with programs of this version
+    with database.writing.begin() as connection:
+        connection.execute(text("UPDATE compatibility SET oldest = '9998'"))
+    with pytest.raises(TocsinError, match=r"has version 9999, .* from version 9998 on, .*: install the newer tocsin"):
         schema.prepare(database)
     assert database.read(schema.version_of) == "9999"
     database.close()

@@ -17,7 +17,7 @@ _URL = typer.Option(help="Database URL (SQLite in TOCSIN_HOME).", show_default=F
 
 @commands.command()
 def migrate(db: Annotated[str | None, _URL] = None) -> None:
-    """Bring a database up to this version, while no server runs on it. (SQLite migrates itself at start.)"""
+    """Bring a database up to this version; servers may run on PostgreSQL meanwhile. (SQLite does it at start.)"""
     from contextlib import nullcontext
 
     from tocsin.app import locked
@@ -30,11 +30,12 @@ def migrate(db: Annotated[str | None, _URL] = None) -> None:
     database = Database(settings.database_url())
     try:
         with locked(settings.home) if database.is_sqlite else nullcontext():
-            before = schema.migrate(database)
+            before = schema.migrate(database, shards=settings.shards, tell=output.line)
     finally:
         database.close()
-    if before == schema.NEWEST:
-        output.line(f"the database is at version {before} already")
+    if before is not None and before >= schema.NEWEST:
+        newer = f", and works with this program, which knows {schema.NEWEST}" if before > schema.NEWEST else " already"
+        output.line(f"the database is at version {before}{newer}")
     else:
         output.line(f"the database was {f'at version {before}' if before else 'empty'}, now at version {schema.NEWEST}")
 
@@ -47,6 +48,7 @@ def copy(
     """Copy the SQLite database of a home into an empty PostgreSQL database; no server may run on either."""
     from tocsin.app import locked
     from tocsin.cli import output
+    from tocsin.cli.configuration import read_settings
     from tocsin.store.copying import Progress
     from tocsin.store.copying import copy as copy_all
     from tocsin.store.database import Database
@@ -64,7 +66,7 @@ def copy(
 
     try:
         with locked(home):
-            counts = copy_all(source, target, tell=tell)
+            counts = copy_all(source, target, shards=read_settings().shards, tell=tell)
     finally:
         source.close()
         target.close()
@@ -89,10 +91,10 @@ def backup(
     try:
         if not database.is_sqlite:
             raise TocsinError("PostgreSQL is backed up by its own programs: pg_dump --format=custom --file=FILE URL")
-        if not (settings.home / "tocsin.db").exists() and db is None:
-            raise NotFound(f"there is no {settings.home.absolute() / 'tocsin.db'}: set TOCSIN_HOME to a server's home")
+        if not (path := Path(database.url.database or "")).is_file():
+            raise NotFound(f"there is no {path}: set TOCSIN_HOME to the home of a server")
         made = back_up(database, file)
     finally:
         database.close()
-    until = f", received up to {iso(made.received_us)}" if made.received_us else ""
-    output.line(f"{file}: {made.size:,} bytes, {made.seq:,} events{until}")
+    until = f", received until {iso(made.received_us)}" if made.received_us else ""
+    output.line(f"{file}: {made.size:,} bytes, the log up to event {made.seq}{until}")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -83,10 +83,19 @@ def make_ahead(database: Database, *, now_us: Micros, days: int = DAYS_AHEAD) ->
     Raises:
         Unavailable: the database can not be used.
     """
+    first = now_us // DAY
+    return make_days(database, [day * DAY for day in range(first, first + days + 1)])
+
+
+def make_days(database: Database, wanted_us: Iterable[Micros]) -> int:
+    """Make the partitions of the days of these moments, as far as they are missing; return how many were made.
+
+    Raises:
+        Unavailable: the database can not be used.
+    """
     if database.is_sqlite:
         return 0
-    first = now_us // DAY
-    wanted = [(table, day * DAY) for day in range(first, first + days + 1) for table in PARTED]
+    wanted = [(table, day * DAY) for day in sorted({one // DAY for one in wanted_us}) for table in PARTED]
     try:
         with database.writing.begin() as connection:
             there = {(table, day.from_us) for table in PARTED for day in _days(connection, table)}
@@ -94,12 +103,6 @@ def make_ahead(database: Database, *, now_us: Micros, days: int = DAYS_AHEAD) ->
         return sum(patiently(database, partial(_make, table=table, from_us=from_us)) or 0 for table, from_us in missing)
     except DBAPIError as error:
         raise unavailable(error) from error
-
-
-def make(connection: Connection, from_us: Micros) -> None:
-    """Make the partitions of one day in a transaction of somebody else's, who has the log for himself."""
-    for table in PARTED:
-        _make(connection, table=table, from_us=from_us)
 
 
 def take_out(database: Database, day: Day) -> bool:

@@ -141,7 +141,8 @@ def drop_identities(tx: Transaction, after_seq: int, *, taken_out: str) -> Bite:
     query = select(part).where(part.c.seq > after_seq).order_by(part.c.seq).limit(IDENTITIES)
     rows = tx.connection.execute(query).all()
     if rows:
-        tx.connection.execute(_DROP_IDENTITY, [{"of_id": row.id, "of_source": row.source, "of_seq": row.seq} for row in rows])
+        gone = [{"of_id": row.id, "of_source": row.source, "of_seq": row.seq} for row in rows]
+        tx.connection.execute(_DROP_IDENTITY, gone)
     return Bite(len(rows), rows[-1].seq if len(rows) == IDENTITIES else None)
 
 

@@ -79,7 +79,7 @@ def migrate(database: Database, *, shards: int = 1, tell: Callable[[str], None] 
     try:
         with database.reading.connect() as connection:
             before = version_of(connection)
-        if database.is_sqlite or before is None:
+        if database.is_sqlite or before is None or before > NEWEST:
             _bring_up(database, migrate=True, count=1 if database.is_sqlite else shards)
         else:
             for script in _steps(before):
@@ -176,10 +176,8 @@ def _steps(before: str) -> list[Any]:
     """Return the revisions behind one, the next one first."""
     from alembic.script import ScriptDirectory
 
-    scripts = ScriptDirectory.from_config(_config())
-    if before > NEWEST:
-        return []
-    return list(reversed(list(scripts.iterate_revisions("head", before))))
+    scripts = ScriptDirectory.from_config(_config()).iterate_revisions("head", before)
+    return list(reversed(list(scripts)))
 
 
 def _upgrade(connection: Connection, to: str) -> None:
