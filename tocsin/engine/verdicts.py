@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from tocsin.engine import own_events
 from tocsin.engine.in_force import InForce, Live
 from tocsin.engine.performer import Job
 from tocsin.engine.together import leaders
+from tocsin.engine.tracing import Tracing
 from tocsin.errors import JudgeFailed
+from tocsin.schemas import trace
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Decision, Firing, Outcome, Verdict
 from tocsin.schemas.moments import Micros
@@ -39,13 +43,23 @@ class Takes(Protocol):
 
 
 class Verdicts:
-    """Stores what was judged; called in the writer's thread, in the evaluator's transaction."""
+    """Stores what was judged; called in the writer's thread, in the evaluator's transaction.
 
-    def __init__(self, *, max_depth: int, dispatcher: Takes, call_soon: Callable[[Callable[[], None]], None]) -> None:
-        """Keep law F5's bound, who performs, and how to call into the event loop."""
+    For those who watch: how many firings there were by (verdict, mode), and how often there was `trouble`: a `loop`
+    that was stopped (law F5), or an `error` because an automation could not judge something (law S5).
+    """
+
+    def __init__(
+        self, *, max_depth: int, dispatcher: Takes, call_soon: Callable[[Callable[[], None]], None],
+        tracing: Tracing | None = None,
+    ) -> None:  # fmt: skip
+        """Keep law F5's bound, who performs, how to call into the event loop, and where spans go."""
         self._max_depth = max_depth
         self._dispatcher = dispatcher
         self._call_soon = call_soon
+        self._tracing = tracing
+        self.fired: Counter[tuple[str, str]] = Counter()
+        self.trouble: Counter[str] = Counter()
 
     def store(
         self,
@@ -70,6 +84,8 @@ class Verdicts:
             note(tx, decisions, shard=in_force.shard, arrivals=arrivals)
         if drafts:
             log.append(tx, drafts)
+        if failures or len(kept) < len(said):
+            tx.after_commit(partial(self.trouble.update, loop=len(said) - len(kept), error=len(failures)))
 
     def _fire(
         self,
@@ -99,6 +115,24 @@ class Verdicts:
                 resolved = firing.verdict is Verdict.RESOLVED
                 orders.append(Order(firing, live.actions_on_resolve if resolved else live.actions))
         self._order(tx, orders, known)
+        tx.after_commit(partial(self._told, [one for one in judged if one.firing.id in new], known, tx.now_us))
+
+    def _told(self, new: Sequence[Judged], known: Mapping[int, Arrival], decided_us: Micros) -> None:
+        """Count firings that are durable, and let them be seen."""
+        for one in new:
+            firing = one.firing
+            self.fired[firing.verdict, one.mode] += 1
+            if _LOG.isEnabledFor(logging.DEBUG):
+                _LOG.debug("%s: %s", firing.verdict, firing.reason, extra=_ids(firing))
+            if self._tracing is not None:
+                cause = known.get(firing.trigger_event or 0)
+                began_us = decided_us if cause is None else cause.received_us
+                span = trace.of_firing(firing, known)
+                ids = {"tocsin.automation": firing.automation, "tocsin.firing.id": firing.id}
+                if cause is not None:
+                    ids["tocsin.event.id"] = cause.event.id or ""
+                origin = None if cause is None else trace.read(cause.trace)
+                self._tracing.judged(span, origin, began_us=began_us, ids=ids | {"tocsin.verdict": str(firing.verdict)})
 
     def _order(self, tx: Transaction, orders: Sequence[Order], known: Mapping[int, Arrival]) -> None:
         """Store intents; those that the dispatcher has room for are its own from the start, and handed to it."""
@@ -125,7 +159,8 @@ class Verdicts:
         says = "stopped: it has led to itself {0} times"
         decisions.append(_decision(firing, Outcome.LOOP, says, self._max_depth))
         drafts.append(own_events.loop_stopped(firing, most=self._max_depth))
-        _LOG.warning("the automation %r was stopped: it has led to itself %d times", firing.automation, self._max_depth)
+        says = "the automation %r was stopped: it has led to itself %d times"
+        _LOG.warning(says, firing.automation, self._max_depth, extra=_ids(firing))
         return True
 
     def _set_aside(
@@ -137,7 +172,14 @@ class Verdicts:
             Decision(failure.automation, "", {}, Outcome.ERROR, now_us, failure.seq, None, says, (str(failure),))
         )
         drafts.append(own_events.failed(failure.automation, what=what, reason=str(failure)))
-        _LOG.error("the automation %r could not judge %s: %s", failure.automation, what, failure, exc_info=failure)
+        ids = {"automation": failure.automation, "seq": failure.seq}
+        _LOG.error("the automation %r could not judge %s: %s", failure.automation, what, failure, exc_info=failure,
+                   extra=ids)  # fmt: skip
+
+
+def _ids(firing: Firing) -> dict[str, object]:
+    """Return what a line of the log says about whose firing it is."""
+    return {"automation": firing.automation, "firing": firing.id, "seq": firing.trigger_event}
 
 
 def _decision(firing: Firing, outcome: Outcome, says: str, *args: object) -> Decision:

@@ -266,6 +266,7 @@ intents = Table(
     Index("intents_by_firing", "firing"),
     Index("intents_by_leader", "leader", sqlite_where=text("leader IS NOT NULL"),
           postgresql_where=text("leader IS NOT NULL")),
+    Index("intents_dead", "n", sqlite_where=text("state = 'dead'"), postgresql_where=text("state = 'dead'")),
 )  # fmt: skip
 """`state`: waiting, running, succeeded, skipped, dead (a dead letter, can be retried) or discarded. One with a `leader`
 is performed with that one, which knows how many `followers` it has."""

@@ -287,6 +287,13 @@ def _create_effects() -> None:
             postgresql_where=sa.text("leader IS NOT NULL"),
         )
         batch_op.create_index(
+            "intents_dead",
+            ["n"],
+            unique=False,
+            sqlite_where=sa.text("state = 'dead'"),
+            postgresql_where=sa.text("state = 'dead'"),
+        )
+        batch_op.create_index(
             "intents_open",
             ["state", "not_before_us"],
             unique=False,
