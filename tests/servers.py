@@ -30,6 +30,12 @@ DEFAULT = "postgresql://postgres@127.0.0.1:5432/postgres"
 PATIENCE_S = 30.0
 CONNECT_S = 3
 
+_DAYS_OF_TESTS = (
+    "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relname ~ '_[0-9]{8}$' AND right(relname, 8) "
+    "NOT IN (SELECT to_char(now() AT TIME ZONE 'UTC' + n * interval '1 day', 'YYYYMMDD') FROM generate_series(-1, 7) n)"
+)
+"""Partitions of the log that tests have made, by their clocks, beside those of `prepare`."""
+
 ON_SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 """For a test of what only SQLite has: its files and its messages."""
 
@@ -66,6 +72,8 @@ class Postgres:
         """Bring a database back to where `prepare` left it, which is quicker than another one."""
         self.kick(url)
         with closing(psycopg.connect(url, connect_timeout=CONNECT_S)) as connection, connection:
+            for (table,) in connection.execute(_DAYS_OF_TESTS).fetchall():
+                connection.execute(f"DROP TABLE {table}")
             for table in reversed([one for one in metadata.sorted_tables if one is not compatibility]):
                 connection.execute(f"DELETE FROM {table.name}")  # noqa: S608 - our own name
             connection.execute("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'")
@@ -130,12 +138,12 @@ def postgres_server() -> Iterator[Postgres]:
     if url is not None:
         yield Postgres(url)
         return
-    programs = programs()
-    if programs is None:
+    installed = programs()
+    if installed is None:
         missing = "there is no PostgreSQL: install it (Debian: apt-get install postgresql) or set TOCSIN_TEST_POSTGRES"
         pytest.fail(missing)
     folder = tempfile.TemporaryDirectory(prefix="tocsin-postgres-", ignore_cleanup_errors=True)
-    with folder as name, _private(programs, Path(name)) as made:
+    with folder as name, _private(installed, Path(name)) as made:
         yield made
 
 
