@@ -6,7 +6,7 @@ from typing import Any
 
 from tocsin.schemas.event import Event
 from tocsin.schemas.firing import Firing, Verdict
-from tocsin.schemas.moments import iso
+from tocsin.schemas.moments import Micros, iso
 from tocsin.store.log import OWN_SOURCE, Draft
 
 DEFINITIONS_CHANGED = "tocsin.definitions.changed"
@@ -42,6 +42,18 @@ def failed(automation: str, *, what: str, reason: str) -> Draft:
         source=OWN_SOURCE,
     )
     return Draft(event)
+
+
+def bus_refused(identity: str, *, stream: str, entry: str, reason: str, received_us: Micros) -> Draft:
+    """Return `tocsin.bus.refused`: an entry of the bus is no event, and is kept apart."""
+    event = Event(
+        event="tocsin.bus.refused",
+        resource={"id": f"bus/{stream}", "entry": entry},
+        payload={"entry": entry, "reason": reason.replace("\0", "\\0")},
+        id=identity,
+        source=OWN_SOURCE,
+    )
+    return Draft(event, received_us=received_us)
 
 
 def definitions_changed(summary: dict[str, Any]) -> Draft:
