@@ -202,6 +202,8 @@ class Dispatcher:
             await asyncio.shield(self._outcomes.perform(done.unit, outcome))
         except NotOurs:
             self._recorded([job.intent.id], again=False)
+        except (Unavailable, Overloaded) as error:  # it is not the action's fault, and costs it no retry
+            self._outcomes.put_off(job.intent.id, until_us=self._clock.now_us() + int(error.retry_after_s * SECOND))
         except Exception as error:  # noqa: BLE001 - whatever the unit raised becomes the outcome of the attempt
             attempt = self._performer.failed(job, error, began_us=began_us)
             self._outcomes.put(Outcome(job.intent, job.firing, attempt))
@@ -284,6 +286,8 @@ class Dispatcher:
             await asyncio.sleep(LEASE_US / SECOND / 3)
             try:
                 await self.tend()
+            except (Unavailable, Overloaded) as error:
+                log.warning("the leases of %d actions are not renewed: %s", len(self._held), error)
             except Exception:
                 log.exception("the leases of %d actions are not renewed", len(self._held))
 
