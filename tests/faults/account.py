@@ -56,9 +56,7 @@ def _processes(account: Account, ordeal: Ordeal, records: Records) -> None:
 
 def _windows(account: Account, judged: Judged) -> None:
     """Law S3: no window is left without an outcome."""
-    windows = [
-        (key, window) for key, (_, shown) in judged.stored.items()
-        if key.startswith(WINDOWS) for window in shown.get("windows", ())
-    ]  # fmt: skip
+    states = [(key, shown) for key, (_, shown) in judged.stored.items() if key.startswith(WINDOWS)]
+    windows = [(key, window) for key, shown in states for window in shown.get("windows", ())]
     account.claim("windows", [one for one in windows if one[1]["outcome"] is None])
-    account.numbers["windows in states"] = len(windows)
+    account.numbers["keys with windows"] = len(states)
