@@ -17,7 +17,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import acting, footprint, ingest, judging, matching, silence
+from benchmarks import acting, crowds, footprint, ingest, judging, matching, mixes, silence
 from benchmarks.effort import Effort
 from benchmarks.sampling import Profiler
 from benchmarks.table import Row, as_json, text
@@ -36,6 +36,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "actions": acting.acting,
     "latency": acting.latency,
     "deadlines": silence.deadlines,
+    "mixes": mixes.mixes,
+    "armed": crowds.armed,
+    "due": crowds.due,
+    "outage": crowds.outage,
     "judge": judging.judging,
     "matching": _matching,
     "memory": footprint.memory,

@@ -48,9 +48,9 @@ class Heard:
         self.at_s.setdefault(body, now_s)
         self._changed.set()
 
-    async def until(self, holds: Callable[[dict[bytes, float]], bool]) -> None:
+    async def until(self, holds: Callable[[dict[bytes, float]], bool], *, for_s: float = _WAIT_S) -> None:
         """Wait until something holds of what was heard."""
-        async with asyncio.timeout(_WAIT_S):
+        async with asyncio.timeout(for_s):
             while not holds(self.at_s):
                 self._changed.clear()
                 await self._changed.wait()

@@ -38,11 +38,12 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(home: Path, definitions: Path | None = None) -> AsyncIterator[Server]:
-    """Run `tocsin serve` on a free port until the block ends; it is ready when this yields."""
+async def serving(home: Path, definitions: Path | None = None, **settings: str) -> AsyncIterator[Server]:
+    """Run `tocsin serve` on a free port until the block ends, with these settings; it is ready when this yields."""
     command = [sys.executable, "-m", "tocsin", "serve", *([str(definitions)] if definitions else []), "--port", "0"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")}
     environment |= {"TOCSIN_HOME": str(home), "TOCSIN_LOG_LEVEL": "warning"}
+    environment |= {f"TOCSIN_{name.upper()}": value for name, value in settings.items()}
     home.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing else is under way
     with (home / "server.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(

@@ -58,25 +58,26 @@ async def _measured(
         home.mkdir()
         automation = calling("silent", trigger, port, body="{{ labels.id }}")
         async with serving(home, written(home, automations=[automation])) as server:
-            await _beat(server, {f"armed/{number}": time.time() for number in range(armed)})
+            await beat(server, {f"armed/{number}": time.time() for number in range(armed)})
             first_s = time.time() + 5 + due / 5_000
             dice = random.Random(1)
             due_s = {f"due/{number}": first_s + dice.random() * spread_s for number in range(due)}
-            await _beat(server, {key: moment_s - WITHIN_S for key, moment_s in due_s.items()})
+            await beat(server, {key: moment_s - WITHIN_S for key, moment_s in due_s.items()})
             with profiler.watching(server.pid):
                 await heard.until(lambda known: len(known) >= due)
     return [(heard.at_s[key.encode()] - moment_s) * 1000 for key, moment_s in due_s.items()]
 
 
-async def _beat(server: Server, at_s: dict[str, float]) -> None:
+async def beat(server: Server, at_s: dict[str, float]) -> None:
     """Send a heartbeat of each key with the time at which it happened."""
-    events = (_heartbeat(key, moment_s) for key, moment_s in at_s.items())
+    events = (heartbeat(key, moment_s) for key, moment_s in at_s.items())
     parts = iter(lambda: list(itertools.islice(events, 500)), [])
     requests = (post("/api/events", json.dumps(part).encode()) for part in parts)
     await flood(server, requests, connections=4, for_s=600)
 
 
-def _heartbeat(key: str, at_s: float) -> dict[str, Any]:
+def heartbeat(key: str, at_s: float) -> dict[str, Any]:
+    """Return the heartbeat of a key."""
     return {
         "event": "host.heartbeat",
         "resource": {"id": key},

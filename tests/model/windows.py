@@ -97,6 +97,7 @@ class _Deadlines:
     def __init__(self, rule: Rule, settled: Sequence[Window]) -> None:
         self.rule = rule
         self.windows: list[Window] = []
+        self.enders = {window.ended_by for window in settled if window.ended_by is not None}
         self.current: Window | None = None
         self.since = LONG_AGO
         self.counted: list[Event] = []
@@ -130,20 +131,23 @@ class _Deadlines:
             return
         if event.t <= old.deadline:
             old.finish("met", event.t)
+            old.ended_by = event
         elif event.t <= old.deadline + self.rule.grace:
             old.late.append(event)
             old.finish("late", old.deadline)
+            old.ended_by = event
         self._set(Window(newest[0].t, deadline, event.received, mover=event, events=newest), event.t, opens=opens)
 
     def _set(self, window: Window, moved: datetime, *, opens: bool = True) -> None:
         """Take the deadline, moved at that time; it is a window unless it was settled, or lies in what was (O4).
 
-        What lies there can only be the current deadline: one that was still to come when its events were all there.
+        What lies there can only move the current deadline: one that is watched, or one that was still to come when its
+        events were all there.
         """
         self.current = window
         known = max([window.received, *(event.received for event in window.events)])
-        to_come = window.deadline + self.rule.grace > known
-        if opens and window.deadline > self.last_due and (moved >= self.floor or to_come):
+        is_current = bool(self.windows) or window.mover in self.enders or window.deadline + self.rule.grace > known
+        if opens and window.deadline > self.last_due and (moved >= self.floor or is_current):
             self.windows.append(window)
 
 

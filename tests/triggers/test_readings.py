@@ -57,6 +57,10 @@ CASES = {
         BEATS | {"threshold": 2}, ["x 15", "x 65", "x 5 70", "x 70"],
         [(30, "missed", 30), (70, "resolved", None), (95, "missed", 45)],
     ),
+    "o4 what is watched stays watched when an event from settled time moves it": Case(
+        BEATS | {"within": 70, "threshold": 2}, ["x 35 55", "x 15 80", "x 35 110"],
+        [(70, "missed", 70), (80, "resolved", None), (170, "missed", 105)],
+    ),
     "o4 a window that was closed is settled at its moment: what comes late makes it no late one": Case(
         BEATS | {"grace": 40, "on_late": "fire", "until": "u"}, ["u 60", "x 45 75"], [], until=200
     ),

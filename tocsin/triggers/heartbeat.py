@@ -113,7 +113,7 @@ class Heartbeat(Watch):
             if opens:
                 self._open(fold, seen.received_us, event)
             return Outcome.MOVED, "seen; due {0:time}", (due_us,)
-        if fold.windows:
+        if fold.windows and fold.windows[-1].due_us == due_us:
             fold.windows[-1].counted = list(newest)
         return Outcome.COUNTED, "seen; still due {0:time}", (due_us,)
 
