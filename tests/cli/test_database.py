@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cli.invoke import CLEAN, invoke
-from tests.cli.served import PATIENCE_S, command, serving
+from tests.cli.invoke import invoke
+from tests.cli.served import serving
 from tests.servers import ask, in_folder
 from tocsin.app import locked
 from tocsin.store.database import Database
@@ -36,34 +35,29 @@ def test_a_server_refuses_an_older_database_and_names_the_command(postgres_url: 
     assert "run `tocsin migrate`" in done.err
 
 
-def test_what_runs_on_sqlite_moves_to_postgresql(postgres_url: str, tmp_path: Path) -> None:
+def test_what_runs_on_sqlite_moves_to_postgresql(empty_postgres: str, tmp_path: Path) -> None:
     """Served from SQLite, copied, served from PostgreSQL; while a server runs there is neither a copy nor another."""
     home = tmp_path / "home"
     with serving(tmp_path) as server:
         server.run("emit", EVENT, "-r", "svc-1", "-l", "service=a", "--id", "first")
-        busy = invoke("db", "copy", home, postgres_url)
+        busy = invoke("db", "copy", home, empty_postgres)
         assert busy.status == 1
         assert "already serves" in busy.err
-    copied = invoke("db", "copy", home, postgres_url)
+    copied = invoke("db", "copy", home, empty_postgres)
     assert copied.status == 0, copied.err
     assert "events among them" in copied.out
     assert "events: " in copied.err
-    assert "name an empty database" in invoke("db", "copy", home, postgres_url).err
-    with serving(tmp_path, TOCSIN_DATABASE=postgres_url) as server:
+    assert "name an empty database" in invoke("db", "copy", home, empty_postgres).err
+    with serving(tmp_path, TOCSIN_DATABASE=empty_postgres) as server:
         assert "first" in [one["id"] for one in server.items("events")]
         duplicate = server.run("emit", EVENT, "-r", "svc-1", "-l", "service=a", "--id", "first")
         assert "duplicate" in duplicate.lower() or len(server.items("events", "--event", EVENT)) == 1
         for number in range(2):
             server.run("emit", EVENT, "-r", "svc-1", "-l", "service=a", "--id", f"more-{number}")
         server.until(lambda: [one for one in server.items("queues") if one["paused"]])
-        env = CLEAN | {"TOCSIN_HOME": str(tmp_path / "other"), "TOCSIN_DATABASE": postgres_url}
-        arguments = [*command(tmp_path), "--port", "0"]
-        second = subprocess.run(
-            arguments, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-        )  # fmt: skip
-        assert second.returncode == 1
-        assert "already runs on this database" in second.stderr
-        assert "already runs on this database" in invoke("migrate", "--db", postgres_url).err
+        assert invoke("migrate", "--db", empty_postgres).out == f"the database is at version {NEWEST} already\n"
+        into = invoke("db", "copy", home, empty_postgres)
+        assert "runs on this database: stop it first, it would not see what is copied" in into.err
 
 
 def test_a_copy_needs_a_home_with_a_database_and_goes_to_postgresql(tmp_path: Path) -> None:
@@ -102,3 +96,23 @@ def test_doctor_says_whether_the_database_is_there_and_of_this_version(postgres_
         assert "see tocsin migrate" in finding(postgres_url)
     finally:
         ask(postgres_url, VERSION, NEWEST)
+
+
+def test_a_backup_is_made_while_the_server_runs_and_takes_the_place_of_no_file(tmp_path: Path) -> None:
+    env, file = {"TOCSIN_HOME": str(tmp_path / "home")}, tmp_path / "copy.db"
+    with serving(tmp_path) as server:
+        server.run("emit", EVENT, "-r", "svc-1", "-l", "service=a", "--id", "first")
+        made = invoke("db", "backup", file, env=env)
+        assert made.status == 0, made.err
+        assert f"{file}: {file.stat().st_size:,} bytes, the log up to event " in made.out
+        again = invoke("db", "backup", file, env=env)
+        assert (again.status, again.out) == (1, "")
+        assert "is there already: name a new file" in again.err
+
+
+def test_a_backup_needs_a_database_of_sqlite(tmp_path: Path, postgres_url: str) -> None:
+    nothing = invoke("db", "backup", tmp_path / "copy.db", env={"TOCSIN_HOME": str(tmp_path)})
+    assert f"there is no {tmp_path / 'tocsin.db'}: set TOCSIN_HOME" in nothing.err
+    other = invoke("db", "backup", tmp_path / "copy.db", "--db", postgres_url)
+    assert "PostgreSQL is backed up by its own programs: pg_dump" in other.err
+    assert not (tmp_path / "copy.db").exists()

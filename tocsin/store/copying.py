@@ -44,13 +44,13 @@ class Progress:
 
 
 def copy(source: Database, target: Database, *, shards: int, tell: Callable[[Progress], None]) -> dict[str, int]:
-    """Copy everything into a database of so many shards; return how many rows of each table there were.
+    """Copy everything; return how many rows each table had. A target that is empty gets so many shards.
 
     Nobody may write to the source meanwhile.
 
     Raises:
         TocsinError: the source is not of this version, or what arrived is not what was sent.
-        Conflict: the target is not empty, or has another number of shards.
+        Conflict: the target is not empty.
         HomeInUse: a server runs on the target.
         Unavailable: a database can not be used.
     """
@@ -61,7 +61,7 @@ def copy(source: Database, target: Database, *, shards: int, tell: Callable[[Pro
             partitions.make_days(target, origin.execute(_NEWEST_DAYS).scalars().all())
             with target.writing.begin() as goal:
                 take_time(goal)
-                _check_target(goal, shards=shards)
+                _check_target(goal)
                 counts = {table.name: _copy_table(origin, goal, table, tell=tell) for table in _COPIED}
                 _divide(goal, origin)
                 _number_on(goal)
@@ -81,16 +81,12 @@ def _check_source(origin: Connection) -> None:
         )
 
 
-def _check_target(goal: Connection, *, shards: int) -> None:
+def _check_target(goal: Connection) -> None:
     versions = range(int(oldest_of(goal)), int(NEWEST) + 1)
     locks.shut_out(goal, versions, because="it would not see what is copied")
     used = [table.name for table in _COPIED if table is not head and _count(goal, table)]
     if used:
         raise Conflict(f"the target has rows in {', '.join(used)} already: name an empty database")
-    if (there := _count(goal, shards_table)) != shards:
-        raise Conflict(
-            f"the target has {there} shards already, not {shards}: set TOCSIN_SHARDS, or name an empty database"
-        )
     goal.execute(delete(head))
 
 
