@@ -26,13 +26,13 @@ from tocsin.engine.ledger import Ledger
 from tocsin.engine.own_events import DEFINITIONS_CHANGED
 from tocsin.engine.tail import Tail
 from tocsin.engine.verdicts import Verdicts, note
-from tocsin.errors import Conflict, JudgeFailed
+from tocsin.errors import JudgeFailed
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.moments import SECOND, Micros
 from tocsin.store import states
 from tocsin.store.log import Head
 from tocsin.store.postgres import take_time
-from tocsin.store.states import Cursor
+from tocsin.store.states import Cursor, ShardLost
 from tocsin.store.writer import Transaction
 from tocsin.triggers.judge import Judgement, State
 
@@ -85,7 +85,7 @@ class Evaluator:
         """Judge the next batch and what is due.
 
         Raises:
-            Conflict: another process has the shard, or has changed its states; nothing was stored.
+            ShardLost: another process has the shard, or has changed its states; nothing was stored.
         """
         tx.on_rollback(self._forget)
         head = self._ledger.look(tx, due_us=self._next_us)
@@ -116,7 +116,7 @@ class Evaluator:
         tx.after_commit(partial(self._advance, progress, len(arrivals)))
 
     def flush(self, tx: Transaction) -> None:
-        """Store how far the shard is. Raises Conflict."""
+        """Store how far the shard is. Raises ShardLost."""
         if self._at is not None:
             self._store(tx, self._at)
 
@@ -132,7 +132,7 @@ class Evaluator:
     def _begin(self, tx: Transaction) -> Cursor:
         cursor, owner = states.owned_cursor_of(tx.connection, self.shard)
         if self._owner is not None and owner != self._owner:
-            raise Conflict(f"shard {self.shard} is judged by another process")
+            raise ShardLost(f"shard {self.shard} is judged by another process")
         self._stored = self._at = cursor
         self._stored_us = tx.now_us
         take_time(tx.connection)
@@ -185,7 +185,7 @@ class Evaluator:
         return after
 
     def _store(self, tx: Transaction, after: Cursor) -> None:
-        """Move the stored cursor. Raises Conflict."""
+        """Move the stored cursor. Raises ShardLost."""
         assert self._stored is not None
         states.move_cursor(tx.connection, self._stored, after)
         self._stored = after

@@ -21,10 +21,11 @@ from functools import partial
 from tocsin.clock import Clock
 from tocsin.engine.evaluator import Evaluator, Progress
 from tocsin.engine.tail import Tail
-from tocsin.errors import Conflict, Overloaded, TocsinError, Unavailable
+from tocsin.errors import Overloaded, TocsinError, Unavailable
 from tocsin.schemas.moments import SECOND, Micros
 from tocsin.store import leases, processes, states
 from tocsin.store.leases import LEASE_US
+from tocsin.store.states import ShardLost
 from tocsin.store.writer import Fresh, Transaction, Writer
 from tocsin.triggers.judge import Judge
 
@@ -247,17 +248,17 @@ class Shards:
             return
         try:
             evaluator.step(tx)
-        except Conflict:  # before anything was stored: its states were changed by others, or it is somebody else's now
+        except ShardLost:  # before anything was stored: its states were changed by others, or it is somebody else's now
             evaluator.clear(tx)
             try:
                 evaluator.step(tx)
-            except Conflict as conflict:
-                log.warning("%s: it is left to that one", conflict)
+            except ShardLost as lost:
+                log.warning("%s: it is left to that one", lost)
                 self._drop(shard)
 
     def _flush(self, tx: Transaction) -> None:
         for evaluator in list(self._evaluators.values()):
-            with contextlib.suppress(Conflict):
+            with contextlib.suppress(ShardLost):
                 evaluator.flush(tx)
 
     def _hand_back(self, tx: Transaction) -> None:
@@ -275,7 +276,7 @@ class Shards:
         if extra := sorted(mine)[share:]:
             for shard in extra:
                 if shard in self._evaluators:
-                    with contextlib.suppress(Conflict):
+                    with contextlib.suppress(ShardLost):
                         self._evaluators[shard].flush(tx)
             leases.release(tx, extra, owner=owner)
         tx.after_commit(lambda: self._have(mine.difference(extra)))

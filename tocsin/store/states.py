@@ -16,6 +16,10 @@ from tocsin.store.tables import shards, states
 _IN = 500
 
 
+class ShardLost(Conflict):
+    """Another process judges the shard now, or has changed its states; nothing was stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Saved:
     """A state as it is stored; `wake_us` is when it wants to be called again, the last two are for retention."""
@@ -143,12 +147,12 @@ def move_cursor(connection: Connection, before: Cursor, after: Cursor) -> None:
     """Move a shard's cursor, as who owns it.
 
     Raises:
-        Conflict: another process has moved it; the transaction must not be committed.
+        ShardLost: another process has moved it, or changed what is judged.
     """
     was = {"at": before.seq, "at_us": before.judged_us, "owned": before.epoch, "of": before.shard}
     values = was | {"to": after.seq, "to_us": after.judged_us}
     if connection.execute(_MOVE, values).rowcount != 1:
-        raise Conflict(f"shard {before.shard} is judged by another process")
+        raise ShardLost(f"shard {before.shard} is judged by another process")
 
 
 def _upsert(dialect: Any) -> Executable:
