@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import platform
@@ -19,8 +20,9 @@ from tocsin import __version__
 from tocsin.actions.ports import Ports
 from tocsin.clock import Clock, FollowingClock, SystemClock
 from tocsin.engine import standing
-from tocsin.engine.definitions import Changes, Definitions, PausePort, Texts, wanted_in
+from tocsin.engine.definitions import Definitions, PausePort
 from tocsin.engine.dispatcher import Dispatcher
+from tocsin.engine.entries import Changes, Texts, wanted_in
 from tocsin.engine.evaluator import Evaluator
 from tocsin.engine.forgetting import forget
 from tocsin.engine.garbage import uncollected
@@ -34,6 +36,7 @@ from tocsin.engine.presence import Presence
 from tocsin.engine.recorder import Beat, Recorder, Records
 from tocsin.engine.retention import Keep, Retention
 from tocsin.engine.shards import Judging, Shards
+from tocsin.engine.stored import Judges
 from tocsin.engine.tail import Tail
 from tocsin.engine.verdicts import Verdicts
 from tocsin.engine.watcher import Watcher
@@ -55,6 +58,7 @@ from tocsin.store.writer import Fresh, Signal, Writer
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_FORGET_TRIES, _FORGET_AGAIN_S = 20, 0.2
 LAG_READY_S = 30.0
 """A server whose judgement is later than this is not ready."""
 
@@ -114,7 +118,8 @@ class App:
         self.shards = shards
         self.dispatcher = dispatcher
         self.worker = worker
-        self.retention = _retention(ground, shards)
+        self.judges = _judges(ground.settings)
+        self.retention = _retention(ground, shards, self.judges)
         self.watcher: Watcher | None = None
         self.on_log: list[Callable[[], None]] = []
         for writer in {ground.writer, ground.judging}:
@@ -139,6 +144,8 @@ class App:
             self.worker.wake()
         if signal in (Signal.SHARDS, None):
             self.shards.take()
+        if signal in (Signal.DEFINITIONS, None):
+            self.definitions.look()
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a query of the store in a thread. Raises Unavailable."""
@@ -150,20 +157,26 @@ class App:
 
     async def automation(self, name: str) -> dict[str, object] | None:
         """Return one automation with what it waits for."""
-        return await self.read(standing.automation, self.definitions, self.shards, name=name)
+        return await self.read(standing.automation, self.definitions, self.judges, name=name)
 
     async def forget(self, name: str, labels: Mapping[str, str]) -> list[Decision]:
         """Stop watching one key of an automation (law P8); return the decisions about it.
 
         Raises:
-            NotFound, InvalidInput, Conflict: as `engine.forgetting.forget`.
+            NotFound, InvalidInput, Conflict, Unavailable: as `engine.forgetting.forget`.
         """
-        await self.shards.settled()  # or else an event that was there before would bring it back
-        return await self.writer.run(lambda tx: forget(tx, self.shards, name, labels=labels))
+        after_seq = (await self.read(log.newest)).seq
+        await self.shards.settled()
+        unit = partial(forget, judges=self.judges, name=name, labels=labels, after_seq=after_seq)
+        for _ in range(_FORGET_TRIES):
+            with contextlib.suppress(Unavailable):  # another process judges it, and is not there yet
+                return await self.writer.run(unit)
+            await asyncio.sleep(_FORGET_AGAIN_S)
+        return await self.writer.run(unit)
 
     async def flows(self) -> list[dict[str, object]]:
         """Return all flows: definition, origin, whether the schedule is paused, when it runs next."""
-        return await self.read(standing.flows, self.definitions, self.shards)
+        return await self.read(standing.flows, self.definitions, self.judges)
 
     async def flow(self, name: str) -> dict[str, object] | None:
         """Return one flow as `flows` does."""
@@ -251,6 +264,8 @@ async def _begin(stack: AsyncExitStack, app: App, beat: Beat) -> None:
         await app.worker.start()
         stack.push_async_callback(app.worker.stop)
     if shared:
+        app.definitions.start()
+        stack.push_async_callback(app.definitions.close)
         loop = asyncio.get_running_loop()
 
         def heard(signal: Signal | None) -> None:
@@ -305,7 +320,7 @@ async def _ground(stack: AsyncExitStack, settings: Settings, clock: Clock | None
         checkpointer = Checkpointer(database, writer)
         checkpointer.start()
         stack.push_async_callback(asyncio.to_thread, checkpointer.close)
-    definitions = Definitions(writer, database, api_secrets=settings.api_secrets)
+    definitions = Definitions(writer, api_secrets=settings.api_secrets)
     await writer.run(definitions.load)
     name = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
     return Ground(settings, clock, database, writer, judging, definitions, name)
@@ -324,7 +339,9 @@ def _shards(ground: Ground, dispatcher: Dispatcher, beat: Beat) -> Shards:
     tail = Tail()
 
     def make(shard: int) -> Evaluator:
-        in_force = InForce(shard, lateness_us=duration_us(settings.lateness), settle_us=settle_us)
+        in_force = InForce(
+            shard, lateness_us=duration_us(settings.lateness), settle_us=settle_us, same=ground.definitions.text
+        )
         return Evaluator(
             in_force=in_force, ledger=ledger, verdicts=verdicts, tail=tail, owner=ground.name if shared else None
         )
@@ -336,11 +353,17 @@ def _shards(ground: Ground, dispatcher: Dispatcher, beat: Beat) -> Shards:
     return Shards(ground.judging, ground.clock, judging)
 
 
-def _retention(ground: Ground, shards: Shards) -> Retention:
+def _judges(settings: Settings) -> Judges:
+    return Judges(lateness_us=duration_us(settings.lateness), settle_us=duration_us(settings.settle))
+
+
+def _retention(ground: Ground, shards: Shards, judges: Judges) -> Retention:
     settings = ground.settings
     keep = Keep(duration_us(settings.keep_events), duration_us(settings.keep_firings), duration_us(settings.keep_runs))
     forget = partial(forget_output, settings.home)
-    return Retention(ground.writer, ground.database, ground.clock, shards=shards, keep=keep, forget=forget)
+    return Retention(
+        ground.writer, ground.database, ground.clock, shards=shards, judges=judges, keep=keep, forget=forget
+    )
 
 
 def _catalog(definitions: Definitions) -> Catalog:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from tocsin.app import App, running
-from tocsin.engine.definitions import wanted_of
+from tocsin.engine.entries import wanted_of
 from tocsin.engine.evaluator import Evaluator
 from tocsin.engine.recorder import Receipt
 from tocsin.schemas.document import Document, load

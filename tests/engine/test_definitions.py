@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.engine.live import Live, automation, document, event, put_to_sleep
-from tocsin.engine.definitions import wanted_of
+from tocsin.engine.entries import wanted_of
 from tocsin.engine.own_events import DEFINITIONS_CHANGED
 from tocsin.errors import Conflict, InvalidDefinition, NotFound
 from tocsin.schemas.moments import SECOND, iso

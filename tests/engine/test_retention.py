@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import Connection, func, select, update
 
 from tests.engine.live import Live, automation, event
-from tests.servers import BOTH
+from tests.servers import BOTH, ON_POSTGRES
 from tocsin.app import App
 from tocsin.engine.retention import Keep, Pace, Retention, Swept
 from tocsin.schemas.moments import DAY, SECOND
 from tocsin.schemas.run import RunState
-from tocsin.store import definitions, runs, tables
+from tocsin.store import definitions, partitions, runs, tables
 from tocsin.store.retention import BITE
 from tocsin.store.writer import Transaction
 
@@ -31,7 +31,14 @@ DEAD_END = {"type": "call-webhook", "url": "http://127.0.0.1:9/", "retry": {"att
 
 async def sweep(app: App, keep: Keep = KEEP) -> Swept:
     retention = Retention(
-        app.writer, app.database, app.clock, shards=app.shards, keep=keep, forget=lambda ids: None, pace=AT_ONCE
+        app.writer,
+        app.database,
+        app.clock,
+        shards=app.shards,
+        judges=app.judges,
+        keep=keep,
+        forget=lambda ids: None,
+        pace=AT_ONCE,
     )
     return await retention.sweep()
 
@@ -59,6 +66,53 @@ async def test_e2_old_events_go_with_their_identities_and_younger_ones_stay(live
     receipt = await live.send(event(id="old"), event(id="young"))
     assert receipt.duplicates == 1
     assert ids(live) == ["young", "old"]
+
+
+@ON_POSTGRES
+async def test_e2_a_day_goes_whole_when_all_of_it_is_old(live: Live) -> None:
+    app = await live.start(LOGS)
+    await sweep(app)  # makes the days
+    await live.send(event(id="old"))
+    await live.settle(DAY_S)
+    await live.send(event(id="young"))
+    await live.settle(10.5 * DAY_S)
+    await app.dispatcher.settled()
+    assert live.read(partitions.days)[0].table == "events_20260302"
+    swept = await sweep(app)
+    assert swept.events == 2 + 1  # with what was fired and succeeded, and without the one of today
+    assert "events_20260302" not in [day.table for day in live.read(partitions.days)]
+    assert ids(live) == ["young"]
+    assert count(live, "identities") == count(live, "events")
+    assert live.read(partitions.taken_out) == []
+
+
+@ON_POSTGRES
+async def test_of_a_day_in_which_something_is_needed_the_rest_goes_and_then_the_day(live: Live) -> None:
+    waits = automation({"type": "absence", "after": "a", "expect": "b", "for_each": ["id"], "within": "60d"})
+    app = await live.start(waits)
+    await sweep(app)
+    await live.send(event("a", "x", id="opened"), event("other", "x", id="no matter"))
+    await live.settle(11 * DAY_S)
+    await sweep(app)
+    assert ids(live) == ["opened"]
+    assert live.read(partitions.days)[0].table == "events_20260302"
+    await live.send(event("b", "x", id="closed"))
+    await live.settle(25 * DAY_S)
+    await sweep(app)
+    assert "events_20260302" not in [day.table for day in live.read(partitions.days)]
+
+
+@ON_POSTGRES
+async def test_a_sweep_goes_on_with_what_an_interrupted_one_took_out(live: Live) -> None:
+    app = await live.start()
+    await sweep(app)
+    await live.send(*[event() for _ in range(1_010)])
+    await live.settle(11 * DAY_S)
+    await asyncio.to_thread(partitions.take_out, app.database, live.read(partitions.days)[0])
+    assert (count(live, "events"), count(live, "identities")) == (0, 1_010)
+    assert (await sweep(app)).events == 1_010
+    assert count(live, "identities") == 0
+    assert live.read(partitions.taken_out) == []
 
 
 async def test_many_are_dropped_in_bites(live: Live) -> None:
@@ -234,7 +288,7 @@ async def test_s2_an_outage_is_known_as_long_as_something_may_be_judged_by_it(li
     assert count(live, "outages") == 3  # one ended 20.5 days ago, another 19.5: KEEP is 20
     await live.settle(40 * DAY_S)
     await sweep(app)
-    assert count(live, "outages") == 1
+    assert count(live, "outages") == 2  # those that ended in the last 20 days
 
 
 async def test_a_busy_writer_goes_first_but_not_for_ever(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +297,7 @@ async def test_a_busy_writer_goes_first_but_not_for_ever(live: Live, monkeypatch
     await live.settle(11 * DAY_S)
     monkeypatch.setattr(Retention, "_is_busy", lambda self: True)
     patient = Retention(
-        app.writer, app.database, app.clock, shards=app.shards, keep=KEEP, forget=lambda ids: None,
+        app.writer, app.database, app.clock, shards=app.shards, judges=app.judges, keep=KEEP, forget=lambda ids: None,
         pace=Pace(rest_s=0, patience_s=0.05),
     )  # fmt: skip
     async with asyncio.timeout(10):
@@ -260,7 +314,7 @@ async def test_it_comes_by_itself_and_survives_what_fails(live: Live, monkeypatc
 
     monkeypatch.setattr(Retention, "sweep", failing)
     retention = Retention(
-        app.writer, app.database, app.clock, shards=app.shards, keep=KEEP, forget=lambda ids: None,
+        app.writer, app.database, app.clock, shards=app.shards, judges=app.judges, keep=KEEP, forget=lambda ids: None,
         pace=Pace(first_s=0, every_s=0),
     )  # fmt: skip
     retention.start()

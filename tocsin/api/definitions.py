@@ -14,7 +14,7 @@ from fastapi import APIRouter, Body, Query
 
 from tocsin.api.answers import Json
 from tocsin.api.query import Cursor, Limit, Running, paged
-from tocsin.engine.definitions import wanted_of
+from tocsin.engine.entries import wanted_of
 from tocsin.engine.plan import plan
 from tocsin.store.page import Page, decode_cursor, encode_cursor
 

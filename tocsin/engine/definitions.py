@@ -2,102 +2,74 @@
 
 Every change is an entry of the log (`own_events.DEFINITIONS_CHANGED`); evaluators switch when they come to it, and
 all events that are acknowledged after `apply` has returned are judged by the new definitions.
+
+Rule 1: a change takes its place in the log before it looks at what is there, so the changes of several processes come
+one after another.
+Rule 2: what is in memory is what the store said up to one place; what others have changed since is read when it is
+heard of, and before every change of our own.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, TypeAlias, cast
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, TypeVar, cast
 
 from tocsin.actions.ports import Cause, Details, Unit
+from tocsin.engine.entries import (
+    SECTION_OF,
+    Changes,
+    Entry,
+    Key,
+    Origin,
+    Texts,
+    foreign,
+    leaving,
+    parsed,
+    same_windows,
+    text_of,
+    wanted_of,
+)
+from tocsin.engine.known import NOTHING, Difference, FromFiles, News, difference, merged
 from tocsin.engine.own_events import definitions_changed
-from tocsin.errors import Conflict, NotFound
-from tocsin.schemas.automation import Automation
+from tocsin.errors import Conflict, NotFound, Overloaded, Unavailable
 from tocsin.schemas.channel import AnyChannel
-from tocsin.schemas.document import SECTIONS, Definition, Document, load_each, parse_definition, read_document
+from tocsin.schemas.document import SECTIONS, Definition, Document, parse_definition, read_document
 from tocsin.schemas.flow import Flow, Queue
-from tocsin.schemas.scheduled import schedule_of
-from tocsin.schemas.secret import secrets_in
+from tocsin.schemas.scheduled import judged_name, shard_of
 from tocsin.schemas.source import AnySource
-from tocsin.schemas.trigger import Trigger, fingerprint
-from tocsin.store import applied, definitions, log
-from tocsin.store.database import Database
+from tocsin.store import applied, definitions, log, states
+from tocsin.store.database import Connection
 from tocsin.store.definitions import Version
 from tocsin.store.log import Place
-from tocsin.store.writer import Transaction, Writer
+from tocsin.store.writer import Signal, Transaction, Writer
 
-Origin = Literal["file", "api"]
-Key: TypeAlias = tuple[str, str]
-"""Kind and name of a definition."""
-Texts: TypeAlias = Mapping[Key, str]
-"""Definitions as they are stored."""
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
-_STORED = tuple(kind for kind in SECTIONS.values() if kind != "test")
-_SECTION_OF = {kind: section for section, kind in SECTIONS.items()}
-_SECRET, _ENABLED = '"env"', '"enabled"'
-"""What stands in a text that names a secret's variable, or says whether it is enabled: others need no second look."""
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What an application of definitions changed: names as `kind/name`; `restarted` are triggers that begin anew."""
-
-    added: list[str]
-    changed: list[str]
-    removed: list[str]
-    restarted: list[str]
-
-    def __bool__(self) -> bool:
-        """Return whether anything changed."""
-        return bool(self.added or self.changed or self.removed)
-
-    def document(self) -> dict[str, list[str]]:
-        """Return the changes as JSON data."""
-        return {"added": self.added, "changed": self.changed, "removed": self.removed, "restarted": self.restarted}
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A definition in force: where it came from, and its text, by which changes are noticed.
-
-    `kept` is what it says; None for an automation: there may be very many, and they are seldom asked for.
-    `secret_names` are the environment variables that hold its secrets.
-    """
-
-    kind: str
-    name: str
-    origin: Origin
-    text: str
-    kept: Definition | None
-    secret_names: frozenset[str]
-
-    @classmethod
-    def of(cls, key: Key, origin: Origin, text: str) -> Entry:
-        """Return the entry of a definition."""
-        kind, name = key
-        spec = parsed(kind, text) if kind != "automation" or _SECRET in text else None
-        found = () if spec is None else secrets_in(spec)
-        names = frozenset(secret.env for _, secret in found if secret.env is not None)
-        return cls(kind, name, origin, text, None if kind == "automation" else spec, names)
-
-    @property
-    def spec(self) -> Definition:
-        """What the definition says."""
-        return parsed(self.kind, self.text) if self.kept is None else self.kept
+FOLLOW_S = 5.0
+"""What others have changed is looked for at least so often."""
+_ENABLED = '"enabled"'
+"""What stands in a text that says whether it is enabled: others need no second look."""
 
 
 class Definitions:
     """The definitions that are in force now, in memory, and the ways to change them."""
 
-    def __init__(self, writer: Writer, database: Database, *, api_secrets: Collection[str]) -> None:
+    def __init__(self, writer: Writer, *, api_secrets: Collection[str]) -> None:
         """Begin with nothing."""
         self._writer = writer
-        self._database = database
         self._api_secrets = frozenset(api_secrets)
-        self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in _STORED}
+        self._shards = 1
+        self._known = NOTHING
+        self._coming: dict[Key, str] = {}
+        self._sorted: dict[str, tuple[Mapping[str, Entry], list[str]]] = {}
+        self._wanted = asyncio.Event()
+        self._following: asyncio.Task[None] | None = None
 
     def source(self, name: str) -> AnySource | None:
         """Return the source with this name."""
@@ -117,36 +89,95 @@ class Definitions:
 
     def sources(self) -> list[AnySource]:
         """Return all sources."""
-        return [cast("AnySource", entry.spec) for entry in self._entries["source"].values()]
+        return [cast("AnySource", entry.spec) for entry in self._in_order("source")]
 
     def queues(self) -> list[Queue]:
         """Return all queues."""
-        return [cast("Queue", entry.spec) for entry in self._entries["queue"].values()]
+        return [cast("Queue", entry.spec) for entry in self._in_order("queue")]
 
     def automation(self, name: str) -> Mapping[str, Any] | None:
         """Return an automation as it is written, as JSON data."""
-        found = self._entries["automation"].get(name)
-        return None if found is None else cast("Mapping[str, Any]", json.loads(found.text))
+        found = self._known.entries["automation"].get(name)
+        return None if found is None else _read(found.text)
 
     def origin(self, kind: str, name: str) -> Origin | None:
         """Return where a definition came from."""
-        found = self._entries[kind].get(name)
+        found = self._known.entries[kind].get(name)
         return None if found is None else found.origin
 
     def entries(self, kind: str) -> Mapping[str, Entry]:
         """Return all definitions of a kind by name; the mapping never changes, a later one takes its place."""
-        return self._entries[kind]
+        return self._known.entries[kind]
+
+    def names(self, kind: str) -> Sequence[str]:
+        """Return the names of all definitions of a kind, in order; they are sorted once for each change."""
+        entries = self._known.entries[kind]
+        before = self._sorted.get(kind)
+        if before is None or before[0] is not entries:
+            before = self._sorted[kind] = (entries, sorted(entries))
+        return before[1]
 
     def secret_names(self) -> set[str]:
         """Return the environment variables that hold secrets of definitions."""
-        return {name for found in self._entries.values() for entry in found.values() for name in entry.secret_names}
+        kinds = self._known.entries.values()
+        return {name for found in kinds for entry in found.values() for name in entry.secret_names}
+
+    def text(self, version: Version) -> str:
+        """Return a version's text; the one that is in memory already, if it is the same, so that it is there once."""
+        found = self._known.entries[version.kind].get(version.name)
+        known = self._coming.get((version.kind, version.name)) if found is None else found.text
+        return known if known == version.document else version.document
+
+    # Following what others change
 
     def load(self, tx: Transaction) -> None:
         """Read what is in force from the store; in the writer's thread, before anything else begins."""
-        found = definitions.in_force(tx.connection)
-        self._merge(
-            [Entry.of((one.kind, one.name), cast("Origin", one.origin), one.document) for one in found], removed=()
-        )
+        self._shards = states.count_shards(tx.connection)
+        place = definitions.newest_place(tx.connection)
+        self._merge(News(place, list(map(_entry_of, definitions.in_force(tx.connection))), ()))
+
+    async def refresh(self) -> None:
+        """Learn what other processes have changed.
+
+        Raises:
+            Unavailable, Overloaded: the store can not be asked now.
+        """
+
+        def unit(tx: Transaction) -> None:
+            news = self._news(tx)
+            if news.place != self._known.place:
+                tx.after_commit(lambda: self._merge(news))
+
+        await self._writer.run(unit)
+
+    def start(self) -> None:
+        """Follow what other processes change, until it is closed; in the event loop."""
+        self._following = asyncio.create_task(self._follow(), name="definitions of others")
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
+    def look(self) -> None:
+        """Look soon: somebody says that there is something new."""
+        self._wanted.set()
+
+    async def _follow(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FOLLOW_S):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                await self.refresh()
+            except (Unavailable, Overloaded) as error:
+                logger.warning("what is defined by others is not known now: %s", error)
+            except Exception:
+                logger.exception("what is defined by others can not be read")
+
+    # Changes
 
     async def apply_files(self, wanted: Texts, *, digest: str = "") -> Changes:
         """Put into force what files say, instead of what they said before; `digest` stands for all of it.
@@ -155,11 +186,12 @@ class Definitions:
             Conflict: a name belongs to a definition that came over the API.
         """
 
-        def unit(tx: Transaction) -> Changes:
+        def unit(tx: Transaction, found: Difference) -> Changes:
+            changes = self._replace_all(tx, "file", wanted, found=found)
             applied.note(tx.connection, digest)
-            return self._replace_all(tx, "file", wanted)
+            return changes
 
-        return await self._writer.run(unit)
+        return await self._replacing("file", wanted, unit)
 
     def read_document(self, data: Any, *, origin: Origin, keep: bool = False) -> Document:
         """Return the document that JSON data makes, to be put into force instead of what came from `origin`.
@@ -169,10 +201,10 @@ class Definitions:
         Raises:
             InvalidDefinition: it is wrong, or may not come over the API.
         """
-        beside: dict[str, list[str]] = {section: [] for section in SECTIONS}
+        beside: dict[str, Collection[str]] = dict.fromkeys(SECTIONS, ())
         if origin == "api":
-            for kind, found in self._entries.items():
-                beside[_SECTION_OF[kind]] = [name for name, entry in found.items() if keep or entry.origin == "file"]
+            for kind, found in self._known.entries.items():
+                beside[SECTION_OF[kind]] = found if keep else FromFiles(found)
         return read_document(data, beside=beside, restricted=origin == "api", secrets=self._api_secrets)
 
     async def put_all(self, document: Document, *, keep: bool = False) -> Changes:
@@ -181,8 +213,12 @@ class Definitions:
         Raises:
             Conflict: a name belongs to a definition that came from a file.
         """
-        wanted = wanted_of(document)
-        return await self._writer.run(lambda tx: self._replace_all(tx, "api", wanted, keep=keep))
+        wanted = await asyncio.to_thread(wanted_of, document)
+        return await self._replacing(
+            "api",
+            wanted,
+            lambda tx, found: self._replace_all(tx, "api", wanted, found=found, keep=keep),
+        )
 
     async def put(self, kind: str, name: str, data: Any) -> Changes:
         """Put one definition into force, given as JSON data.
@@ -193,11 +229,16 @@ class Definitions:
         """
         if isinstance(data, dict):
             data = {"name": name} | data
-        beside = {_SECTION_OF[other]: found for other, found in self._entries.items()}
-        spec = parse_definition(kind, data, beside=beside, restricted=True, secrets=self._api_secrets)
-        if spec.name != name:
-            raise Conflict(f"the definition is named {spec.name!r}, the address {name!r}: make them the same")
-        return await self._writer.run(partial(self._put, (kind, name), text_of(spec)))
+        beside = {SECTION_OF[other]: found for other, found in self._known.entries.items()}
+
+        def checked() -> tuple[str, str]:
+            spec = parse_definition(kind, data, beside=beside, restricted=True, secrets=self._api_secrets)
+            return spec.name, text_of(spec)
+
+        named, text = await asyncio.to_thread(checked)
+        if named != name:
+            raise Conflict(f"the definition is named {named!r}, the address {name!r}: make them the same")
+        return await self._writer.run(partial(self._put, (kind, name), text))
 
     async def delete(self, kind: str, name: str) -> Changes:
         """Remove a definition that came over the API.
@@ -220,50 +261,55 @@ class Definitions:
         """Return the unit that pauses or resumes a definition: an automation, or the schedule of a flow."""
 
         def unit(tx: Transaction) -> Details:
-            spec = self._entry(kind, name)
-            if spec is None:
+            place = log.next_place(tx)
+            found = _present(tx.connection, [(kind, name)]).get((kind, name))
+            if found is None:
                 raise NotFound(f"there is no {kind} {name!r}")
-            if paused and isinstance(spec, Flow) and spec.schedule is None:
+            if paused and kind == "flow" and cast("Flow", parsed(kind, found.document)).schedule is None:
                 raise Conflict(f"the flow {name!r} has no schedule that could be paused")
             change = definitions.pause if paused else definitions.resume
-            place = log.next_place(tx)
             if changed := change(tx.connection, kind=kind, name=name, seq=place.seq, now_us=place.received_us):
                 log.append(tx, [definitions_changed({"paused" if paused else "resumed": [f"{kind}/{name}"]})])
             return {kind: name, "paused": paused, "changed": changed}
 
         return unit
 
+    async def _replacing(self, origin: Origin, wanted: Texts, unit: Callable[[Transaction, Difference], T]) -> T:
+        """Compare with what is in memory beside everything else, so that the writer has to look at changes only."""
+        found = await asyncio.to_thread(difference, self._known, origin, wanted)
+        return await self._writer.run(lambda tx: unit(tx, found))
+
     # In the writer's thread
 
-    def _replace_all(self, tx: Transaction, origin: Origin, wanted: Texts, *, keep: bool = False) -> Changes:
-        present: dict[Key, Version] = {}
-        same: set[Key] = set()
-        for one in definitions.in_force(tx.connection):  # one by one: most are as they were, and there may be very many
-            key = (one.kind, one.name)
-            if one.origin == origin and wanted.get(key) == one.document:
-                same.add(key)
-            elif one.origin == origin or key in wanted:
-                present[key] = one
+    def _replace_all(
+        self, tx: Transaction, origin: Origin, wanted: Texts, *, found: Difference, keep: bool = False
+    ) -> Changes:
+        place = log.next_place(tx)
+        if definitions.newest_place(tx.connection) != found.place:  # somebody was quicker
+            found = difference(merged(self._known, self._news(tx)), origin, wanted)
+        present = _present(tx.connection, found.touched)
         removed = [] if keep else leaving(present, wanted, origin)
-        other = {key: text for key, text in wanted.items() if key not in same}
-        return self._apply(tx, origin, other, removed=removed, present=present)
+        other = {key: text for key, text in wanted.items() if key in found.new}
+        return self._apply(tx, place, origin, other, removed=removed, present=present)
 
     def _put(self, key: Key, text: str, tx: Transaction) -> Changes:
-        present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection, names=[key[1]])}
-        return self._apply(tx, "api", {key: text}, removed=[], present=present)
+        place = log.next_place(tx)
+        return self._apply(tx, place, "api", {key: text}, removed=[], present=_present(tx.connection, [key]))
 
     def _delete(self, kind: str, name: str, tx: Transaction) -> Changes:
-        present = {(one.kind, one.name): one for one in definitions.in_force(tx.connection, names=[name])}
+        place = log.next_place(tx)
+        present = _present(tx.connection, [(kind, name)])
         found = present.get((kind, name))
         if found is None:
             raise NotFound(f"there is no {kind} {name!r}")
         if found.origin == "file":
             raise Conflict(f"the {kind} {name!r} came from a file: remove it there")
-        return self._apply(tx, "api", {}, removed=[(kind, name)], present=present)
+        return self._apply(tx, place, "api", {}, removed=[(kind, name)], present=present)
 
     def _apply(
         self,
         tx: Transaction,
+        place: Place,
         origin: Origin,
         wanted: Texts,
         *,
@@ -271,9 +317,7 @@ class Definitions:
         present: Mapping[Key, Version],
     ) -> Changes:
         changes = Changes([], [], [f"{kind}/{name}" for kind, name in removed], [])
-        place = log.next_place(tx)
         new: list[Version] = []
-        entries: list[Entry] = []
         for (kind, name), text in wanted.items():
             before = present.get((kind, name))
             if before is not None and before.origin != origin:
@@ -286,8 +330,8 @@ class Definitions:
                 armed = (before.armed_seq, before.armed_us)
             elif before is not None and kind == "automation":
                 changes.restarted.append(f"{kind}/{name}")
-            entries.append(Entry.of((kind, name), origin, text))
-            new.append(Version(kind, name, origin, text, place.seq, *armed, place.received_us))
+            shard = shard_of(judged_name(kind, name), self._shards)
+            new.append(Version(kind, name, origin, text, place.seq, *armed, place.received_us, shard))
             if kind == "automation":
                 was = before is None or _enabled(before.document)
                 _note_enabled(tx, name, was=was, now=_enabled(text), place=place)
@@ -296,27 +340,62 @@ class Definitions:
         for kind, name in removed:  # or else it would begin disabled when it comes again
             if kind == "automation":
                 _note_enabled(tx, name, was=_enabled(present[kind, name].document), now=True, place=place)
-        definitions.end(tx.connection, [*removed, *((one.kind, one.name) for one in new)], seq=place.seq)
-        definitions.add(tx.connection, new)
+        self._store(tx, place, new, removed=removed, present=present)
         log.append(tx, [definitions_changed(_brief(changes))])
-        tx.after_commit(lambda: self._merge(entries, removed=removed))
         return changes
 
-    def _merge(self, new: Sequence[Entry], *, removed: Collection[Key]) -> None:
-        """Know what is in force; whole mappings are replaced, so readers see all of it or nothing."""
-        entries = dict(self._entries)
-        for kind in {entry.kind for entry in new} | {kind for kind, _ in removed}:
-            known = dict(entries[kind])
-            known.update((entry.name, entry) for entry in new if entry.kind == kind)
-            for other, name in removed:
-                if other == kind:
-                    known.pop(name, None)
-            entries[kind] = known
-        self._entries = entries
+    def _store(
+        self, tx: Transaction, place: Place, new: Sequence[Version], *, removed: Collection[Key],
+        present: Mapping[Key, Version],
+    ) -> None:  # fmt: skip
+        """Store a change, and know of it once it is committed, with what others have changed before."""
+        others = self._news(tx)
+        ended = [(one.kind, one.name) for one in new if (one.kind, one.name) in present]
+        definitions.end(tx.connection, [*removed, *ended], seq=place.seq)
+        definitions.add(tx.connection, new)
+        ours = News(place.seq, list(map(_entry_of, new)), list(removed))
+        self._coming |= {(one.kind, one.name): one.text for one in ours.entries}
+
+        def know() -> None:
+            self._coming = {}
+            self._merge(others)
+            self._merge(ours)
+
+        tx.after_commit(know)
+        tx.on_rollback(self._coming.clear)
+        tx.tell(Signal.DEFINITIONS)
+
+    def _news(self, tx: Transaction) -> News:
+        """Return what the store says that is not in memory."""
+        known, newest = self._known.place, definitions.newest_place(tx.connection)
+        keys = definitions.changed(tx.connection, after_seq=known, to_seq=newest) if newest > known else set()
+        found = _present(tx.connection, keys)
+        return News(newest, list(map(_entry_of, found.values())), sorted(keys - found.keys()))
+
+    def _merge(self, news: News) -> None:
+        """Know what is in force; it is replaced as a whole, so readers see all of it or nothing."""
+        self._known = merged(self._known, news)
+
+    def _in_order(self, kind: str) -> Iterator[Entry]:
+        entries = self._known.entries[kind]
+        return (entries[name] for name in sorted(entries))
 
     def _entry(self, kind: str, name: str) -> Definition | None:
-        found = self._entries[kind].get(name)
+        found = self._known.entries[kind].get(name)
         return None if found is None else found.spec
+
+
+def _present(connection: Connection, keys: Collection[Key]) -> dict[Key, Version]:
+    """Return what is in force of some kinds and names."""
+    names: dict[str, list[str]] = {}
+    for kind, name in keys:
+        names.setdefault(kind, []).append(name)
+    found = (one for kind, some in names.items() for one in definitions.in_force(connection, kind=kind, names=some))
+    return {(one.kind, one.name): one for one in found}
+
+
+def _entry_of(version: Version) -> Entry:
+    return Entry.of((version.kind, version.name), cast("Origin", version.origin), version.document)
 
 
 class PausePort:
@@ -336,63 +415,11 @@ class PausePort:
         return self._definitions.pausing(self._kind, name, paused=False)
 
 
-def wanted_of(document: Document) -> dict[Key, str]:
-    """Return what a document wants to be in force, as it is stored: all of it but its tests."""
-    return {(kind, spec.name): text_of(spec) for kind in _STORED for spec in getattr(document, _SECTION_OF[kind])}
-
-
-def wanted_in(files: Mapping[str, str]) -> dict[Key, str]:
-    """Return what the texts of files want to be in force, as `wanted_of` does, without the whole document in memory.
-
-    Raises:
-        InvalidDefinition: with every problem of every file, each with its place.
-    """
-    wanted: dict[Key, str] = {}
-
-    def take(section: str, spec: Definition) -> None:
-        if SECTIONS[section] in _STORED:
-            wanted[SECTIONS[section], spec.name] = text_of(spec)
-
-    load_each(files, take)
-    return wanted
-
-
-def parsed(kind: str, text: str) -> Definition:
-    """Return the definition that a stored text is."""
-    return parse_definition(kind, json.loads(text))
-
-
-def leaving(present: Mapping[Key, Version], wanted: Collection[Key], origin: Origin) -> list[Key]:
-    """Return what is removed when `wanted` is put in the place of everything from an origin."""
-    return [key for key, one in present.items() if one.origin == origin and key not in wanted]
-
-
-def foreign(version: Version) -> str:
-    """Return why a definition can not be changed from where it did not come from."""
-    theirs = "a file: change it there" if version.origin == "file" else "the API: delete it there first"
-    return f"the {version.kind} {version.name!r} came from {theirs}"
-
-
-def text_of(spec: Definition) -> str:
-    """Return a definition as it is stored; equal texts are no change."""
-    return json.dumps(spec.model_dump(mode="json", exclude_unset=True), ensure_ascii=False)
-
-
-def same_windows(kind: str, before: str, after: str) -> bool:
-    """Return whether a new version keeps the windows of the one before (law S4)."""
-    if kind not in ("automation", "flow"):
-        return True
-    old, new = trigger_of(parsed(kind, before)), trigger_of(parsed(kind, after))
-    if old is None or new is None:
-        return old is new
-    return fingerprint(old) == fingerprint(new)
-
-
-def trigger_of(spec: Definition) -> Trigger | None:
-    """Return what a definition waits for; None if it waits for nothing."""
-    if isinstance(spec, Automation):
-        return spec.trigger
-    return schedule_of(spec) if isinstance(spec, Flow) else None
+@lru_cache(_READ)
+def _read(text: str) -> Mapping[str, Any]:
+    """Return an automation's text as JSON data. It may be long, and is asked for by each action about its keys."""
+    found: dict[str, Any] = json.loads(text)
+    return MappingProxyType(found)
 
 
 def _enabled(text: str) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 
-from tocsin.engine.shards import Shards
+from tocsin.engine.stored import Judges
 from tocsin.engine.verdicts import note
-from tocsin.errors import Conflict, InvalidInput, JudgeFailed, NotFound, Problem
+from tocsin.errors import Conflict, InvalidInput, JudgeFailed, NotFound, Problem, Unavailable
 from tocsin.schemas.firing import Decision
-from tocsin.store import states
+from tocsin.store import definitions, states
 from tocsin.store.writer import Transaction
 from tocsin.triggers.deadline import Deadline
 from tocsin.triggers.heartbeat import Heartbeat
@@ -17,18 +17,24 @@ from tocsin.triggers.judge import Judge, State
 from tocsin.triggers.keys import state_key
 
 
-def forget(tx: Transaction, shards: Shards, name: str, *, labels: Mapping[str, str]) -> list[Decision]:
+def forget(tx: Transaction, judges: Judges, name: str, *, labels: Mapping[str, str], after_seq: int) -> list[Decision]:
     """Stop watching one key, in every node of an automation; the unit of the writer that does it.
 
-    Returned are the decisions about it, which are stored.
+    Everything up to the place `after_seq` has to be judged, or else an event that was there before would bring the key
+    back. Returned are the decisions about it, which are stored.
 
     Raises:
         InvalidInput: the labels are not those that make a key of the automation.
         NotFound: the automation or the key is not judged.
         Conflict: the automation has one key only, or the definition itself lists the key.
+        Unavailable: what was there before is not judged yet.
     """
-    judge = shards.judge(name)
-    if judge is None:
+    shards = definitions.shards_of(tx.connection, [name])
+    states.bump(tx.connection, shards)  # who judges them stores nothing from here on, and reads them anew
+    if any(states.cursor_of(tx.connection, shard).seq < after_seq for shard in shards):
+        raise Unavailable(f"not every event that {name!r} may have got is judged: try again", retry_after_s=1)
+    judge = judges.over(tx.connection, [name])
+    if name not in judge:
         raise NotFound(f"there is no automation {name!r}")
     _check(judge, name, labels)
     found = _states(tx, judge, name, labels=labels)
@@ -37,9 +43,8 @@ def forget(tx: Transaction, shards: Shards, name: str, *, labels: Mapping[str, s
     decisions: list[Decision] = []
     for key, state in found.items():
         decisions += judge.forget(key, state, at_us=tx.now_us).decisions
-    states.bump(tx.connection, states.shards_of(tx.connection, found))
     states.remove(tx.connection, found)
-    note(tx, decisions, shard=0)
+    note(tx, decisions, shard=min(shards))
     return decisions
 
 

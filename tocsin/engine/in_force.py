@@ -2,69 +2,65 @@
 
 A change of definitions is an entry of the log. Whoever reads the log switches when it comes to that entry, so what
 fires does not depend on when, or by how many processes, the log is read (laws O3, S4).
+
+Rule 1: what is in force is replaced as a whole, and the old is put back when the transaction that switched is undone.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
+from tocsin.engine.stored import KINDS, Found, Live, Reader
 from tocsin.errors import JudgeFailed
-from tocsin.schemas.automation import Automation
 from tocsin.schemas.firing import Decision
-from tocsin.schemas.flow import Flow
 from tocsin.schemas.moments import Micros
-from tocsin.schemas.scheduled import automation_of as scheduled
-from tocsin.schemas.scheduled import judged_name, written_name
-from tocsin.schemas.trigger import DeadlineTrigger, Trigger
+from tocsin.schemas.scheduled import judged_name
 from tocsin.store import definitions, firings, log, states
-from tocsin.store.definitions import Pause, Version
+from tocsin.store.definitions import Version
 from tocsin.store.writer import Transaction
+from tocsin.triggers.forking import ForkingDict
 from tocsin.triggers.judge import Armed, Judge, Judgement, State, automation_of
 from tocsin.triggers.machine import Outage, Outages
 
-KINDS = ("automation", "flow")
-"""The kinds of definitions that are judged: flows by their schedules."""
 Asking: TypeAlias = Generator[frozenset[str], Mapping[str, State | None], Judgement]
 """The judge at work: it asks for states and in the end returns what it judged."""
 
+_LOG = logging.getLogger(__name__)
 _PRIMING_EVENTS = 2_000
-_FEW = 500  # up to so many names are looked up by name
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """What is needed of an automation in force beside the judge's plan: which version it is, and its actions.
-
-    Many automations differ in their triggers only; those share one of these.
-    """
-
-    active_seq: int
-    created_us: Micros
-    mode: str
-    severity: str
-    actions: tuple[tuple[str, str], ...]
-    actions_on_resolve: tuple[tuple[str, str], ...]
+_ARMED_STATES = 1_000  # so many are stored at once
 
 
 class InForce:
-    """Follows the definitions along the log, for one shard; used in the writer's thread."""
+    """Follows the definitions along the log, for one shard; used in the writer's thread.
 
-    def __init__(self, shard: int, *, lateness_us: Micros, settle_us: Micros) -> None:
+    `same` is `Reader`'s.
+    """
+
+    def __init__(
+        self, shard: int, *, lateness_us: Micros, settle_us: Micros, same: Callable[[Version], str] | None = None
+    ) -> None:
         """Begin with nothing in force."""
         self.shard = shard
-        self._settle_us = settle_us
-        self.automations: dict[str, Live] = {}
+        self.automations: ForkingDict[Live] = ForkingDict()
         self.judge = Judge(lateness_us=lateness_us)
+        self._reader = partial(Reader, settle_us=settle_us, same=same or (lambda version: version.document))
+        self._at_seq: int | None = None
 
     def load(self, tx: Transaction, at_seq: int) -> None:
-        """Take everything that is in force for the event behind a place."""
-        known = self.automations.keys()
-        lives = _Lives()
-        judge = self.judge.replace(armed=map(lives.take, self._found(tx, at_seq)))
-        self.automations, self.judge = lives.lives, judge.replace(removed=known - lives.lives.keys())
+        """Take everything that is in force for the event behind a place, unless it is known already."""
+        if self._at_seq is not None:
+            between = {"after_seq": min(self._at_seq, at_seq), "to_seq": max(self._at_seq, at_seq)}
+            if not definitions.changed_or_paused(tx.connection, **between):
+                self._at_seq = at_seq
+                return
+        taken = _Taken(self.judge, ForkingDict())
+        gone = set(self.automations)
+        taken.take(self._reader().found(tx.connection, at_seq=at_seq, shard=self.shard), gone)
+        self.automations, self.judge, self._at_seq = taken.lives, taken.judge, at_seq
 
     def switch(
         self, tx: Transaction, *, after_seq: int, to_seq: int, at_us: Micros, outages: Sequence[Outage]
@@ -75,29 +71,42 @@ class InForce:
         is closed and armed from T0 on, and deadlines are primed (laws O3, S4). Returned are the decisions about windows
         that were closed.
         """
+        tx.on_rollback(partial(self._put_back, self.automations, self.judge, self._at_seq))
+        self._at_seq = to_seq
         changed = {
-            judged_name(kind, name)
-            for kind in KINDS
-            for name in definitions.changed_names(tx.connection, kind, after_seq=after_seq, to_seq=to_seq)
+            judged_name(kind if kind == "flow" else "automation", name)
+            for kind, name in definitions.changed_or_paused(tx.connection, after_seq=after_seq, to_seq=to_seq)
+            if kind in (*KINDS, "enabled")
         }
-        if not changed:
+        before, judge_before = self.automations, self.judge
+        taken = _Taken(self.judge, self.automations.copy())
+        found = self._reader().found(tx.connection, at_seq=to_seq, shard=self.shard, names=changed) if changed else ()
+        taken.take(found, {name for name in changed if name in before})
+        ours = sorted(name for name in changed if name in before or name in taken.lives)
+        if not ours:
             return None
-        before = {name: self.automations[name] for name in changed if name in self.automations}
-        lives, judge_before = _Lives(), self.judge
-        judge = judge_before.replace(armed=map(lives.take, self._found(tx, to_seq, changed)))
-        after = lives.lives
-        self.automations = {name: live for name, live in self.automations.items() if name not in changed} | after
-        self.judge = judge.replace(removed=before.keys() - after.keys()) if before.keys() - after.keys() else judge
+        self.automations, self.judge = taken.lives, taken.judge
         decisions: list[Decision] = []
-        for name in sorted(changed):
-            old, new = before.get(name), after.get(name)
+        begun: list[str] = []
+        for name in ours:
+            old, new = before.get(name), taken.lives.get(name)
             if old is not None and new is not None and _same_start(name, judge_before, self.judge):
                 self._keep(tx, name, outages, since_us=new.created_us if old.active_seq != new.active_seq else None)
-            else:
-                decisions += self._close(tx, name, judge_before, at_us=at_us) if old is not None else []
-                if new is not None:
-                    self._begin(tx, name, outages, only=lives.only_names.get(name))
+                continue
+            if old is not None:
+                decisions += self._close(tx, name, judge_before, at_us=at_us)
+            if new is not None:
+                begun.append(name)
+        self._begin(tx, begun, outages, taken.only)
         return decisions
+
+    def _put_back(self, automations: ForkingDict[Live], judge: Judge, at_seq: int | None) -> None:
+        """Undo a switch; of several that are undone together the first is called first, and the others change nothing.
+
+        What is older than what is in force now has been put back already.
+        """
+        if at_seq is None or self._at_seq is None or at_seq <= self._at_seq:
+            self.automations, self.judge, self._at_seq = automations, judge, at_seq
 
     def save(self, tx: Transaction, changed: Mapping[str, State | None], outages: Sequence[Outage]) -> Micros | None:
         """Store states; return the earliest moment at which one of them is to be looked at."""
@@ -119,14 +128,17 @@ class InForce:
 
     def is_composite(self, name: str) -> bool:
         """Return whether what one moment completes of an automation is handed on, and so judged together (law C1)."""
-        return name in self.judge and self.judge.root(name).level > 0
+        with contextlib.suppress(JudgeFailed):  # it is set aside when it is called
+            return name in self.judge and self.judge.root(name).level > 0
+        return False
 
     def set_aside(self, tx: Transaction, keys: Sequence[str], outages: Sequence[Outage]) -> None:
         """Drop states that the judge can not read or call (law S5); what is watched from T0 on is so from now on."""
         states.remove(tx.connection, keys)
         for name in {automation_of(key) for key in keys} & self.automations.keys():
-            armed = self.judge.arm(name, from_us=tx.now_us)
-            self.save(tx, {key: armed[key] for key in keys if key in armed}, outages)
+            with contextlib.suppress(JudgeFailed):
+                armed = self.judge.arm(name, from_us=tx.now_us)
+                self.save(tx, {key: armed[key] for key in keys if key in armed}, outages)
 
     def _look_us(self, key: str, state: State, *, shared: Outages, outages: Sequence[Outage]) -> Micros | None:
         """Return when to look at a state: an outage moves the moments of verdicts, and a pause gives none."""
@@ -148,8 +160,9 @@ class InForce:
             if state is not None:
                 self.judge.refresh(key, state)
         if since_us is not None:
-            armed = self.judge.arm(name, from_us=since_us)
-            kept |= {key: state for key, state in armed.items() if key not in stored}
+            with contextlib.suppress(JudgeFailed):
+                armed = self.judge.arm(name, from_us=since_us)
+                kept |= {key: state for key, state in armed.items() if key not in stored}
         self.save(tx, kept, outages)
 
     def _close(self, tx: Transaction, name: str, judge: Judge, *, at_us: Micros) -> list[Decision]:
@@ -164,22 +177,34 @@ class InForce:
         states.remove(tx.connection, blobs)
         return judge.close(known, at_us=at_us).decisions
 
-    def _begin(self, tx: Transaction, name: str, outages: Sequence[Outage], *, only: str | None) -> None:
-        """Arm an automation at its T0, and prime its deadlines (law O3), whose events have the name `only` if given."""
-        kept: dict[str, State | None] = dict(self.judge.arm(name))
-        self.save(tx, kept, outages)
-        since_us, after_seq = self.judge.priming(name), 0
-        while since_us is not None:
-            part = log.since(
-                tx.connection, from_us=since_us, to_seq=self.judge.root(name).arming.armed_seq, after_seq=after_seq,
-                limit=_PRIMING_EVENTS, name=only,
-            )  # fmt: skip
-            if not part:
-                break
+    def _begin(self, tx: Transaction, names: Iterable[str], outages: Sequence[Outage], only: Mapping[str, str]) -> None:
+        """Arm automations at their T0, and prime their deadlines (law O3); `only` are the names of some's events."""
+        waiting: dict[str, State | None] = {}
+        for name in names:
+            try:
+                kept: dict[str, State | None] = dict(self.judge.arm(name))
+                since_us = self.judge.priming(name)
+            except JudgeFailed as failed:  # a later version has stored it: every event that may concern it says so
+                _LOG.error("%r is not judged here: %s", name, failed)
+                continue
+            if since_us is not None:
+                self._prime(tx, name, kept, since_us=since_us, only=only.get(name))
+            waiting |= kept
+            if len(waiting) >= _ARMED_STATES:
+                self.save(tx, waiting, outages)
+                waiting = {}
+        self.save(tx, waiting, outages)
+
+    def _prime(
+        self, tx: Transaction, name: str, kept: dict[str, State | None], *, since_us: Micros, only: str | None
+    ) -> None:
+        """Count stored events for the deadlines of an automation, into the states that it begins with."""
+        after_seq, to_seq = 0, self.judge.arming(name).armed_seq
+        while part := log.since(
+            tx.connection, from_us=since_us, to_seq=to_seq, after_seq=after_seq, limit=_PRIMING_EVENTS, name=only
+        ):
             asked = self.judge.run(part, until_us=None, prime=name)
-            judgement = drive_with(asked, kept, judge=self.judge, tx=tx)
-            kept |= judgement.changed
-            self.save(tx, judgement.changed, outages)
+            kept |= drive_with(asked, kept, judge=self.judge, tx=tx).changed
             after_seq = part[-1].seq
 
     def _decoded(self, blobs: Mapping[str, bytes]) -> dict[str, State | None]:
@@ -193,68 +218,36 @@ class InForce:
                 found[key] = self.judge.decode(key, blob)
         return found
 
-    def _found(self, tx: Transaction, at_seq: int, names: Collection[str] | None = None) -> Iterator[_Found]:
-        """Yield what is judged behind a place of the log; only what is judged under `names`, if given."""
-        pauses = self._pauses(tx, at_seq)
-        few = None if names is None or len(names) > _FEW else {written_name(name) for name in names}
-        for kind in KINDS:
-            for version in definitions.in_force(tx.connection, at_seq=at_seq, kind=kind, names=few):
-                name = judged_name(kind, version.name)
-                if version.shard != self.shard or (names is not None and name not in names):
-                    continue
-                if (spec := _spec(version)) is not None:
-                    yield version, spec, self._armed(version, spec, pauses.get(name, ()))
 
-    def _armed(self, version: Version, spec: Automation, pauses: Sequence[Pause]) -> Armed:
-        return Armed(
-            name=spec.name,
-            trigger=spec.trigger,
-            armed_us=version.armed_us,
-            armed_seq=version.armed_seq,
-            paused=any(pause.to_us is None for pause in pauses),
-            outages=tuple(
-                Outage(pause.from_us, pause.to_us, pause.to_us + self._settle_us)
-                for pause in pauses
-                if pause.to_us is not None and pause.to_us > version.armed_us
-            ),
-        )
+class _Taken:
+    """What is in force in the making; `only` as `Found` has it, by name."""
 
-    def _pauses(self, tx: Transaction, at_seq: int) -> dict[str, list[Pause]]:
-        """Return the pauses as they stand at a place of the log, by the name under which something is judged."""
-        found: dict[str, list[Pause]] = {}
-        for kind in (*KINDS, "enabled"):
-            for pause in definitions.pauses_of(tx.connection, kind):
-                if pause.from_seq <= at_seq:
-                    over = pause.to_seq is not None and pause.to_seq <= at_seq
-                    pause_then = pause if over else replace(pause, to_seq=None, to_us=None)
-                    found.setdefault(judged_name(kind, pause.name), []).append(pause_then)
-        return found
+    def __init__(self, judge: Judge, lives: ForkingDict[Live]) -> None:
+        self.judge = judge
+        self.lives = lives
+        self.only: dict[str, str] = {}
 
+    def take(self, found: Iterable[Found], gone: set[str]) -> None:
+        """Put into force what is found, and out of force what of `gone` is not."""
 
-_Found: TypeAlias = tuple[Version, Automation, Armed]
+        def armed() -> Iterable[Armed]:
+            for one in found:
+                name = one.armed.name
+                self.lives[name] = one.live
+                if one.only is not None:
+                    self.only[name] = one.only
+                gone.discard(name)
+                yield one.armed
 
-
-class _Lives:
-    """Collects what is kept of automations on their way to the judge; their specs are not."""
-
-    def __init__(self) -> None:
-        self.lives: dict[str, Live] = {}
-        self.only_names: dict[str, str | None] = {}
-        self._shared: dict[Live, Live] = {}
-
-    def take(self, found: _Found) -> Armed:
-        version, spec, armed = found
-        actions, on_resolve = _written(spec.actions), _written(spec.actions_on_resolve)
-        live = Live(version.active_seq, version.created_us, spec.mode, spec.severity, actions, on_resolve)
-        self.lives[armed.name] = self._shared.setdefault(live, live)
-        if (only := _only_name(spec.trigger)) is not None:
-            self.only_names[armed.name] = only
-        return armed
+        judge = self.judge.replace(armed=armed())
+        for name in gone:
+            self.lives.pop(name, None)
+        self.judge = judge.replace(removed=gone) if gone else judge
 
 
 def _same_start(name: str, before: Judge, after: Judge) -> bool:
     """Return whether an automation still has its T0, and with it its windows (law S4)."""
-    return before.root(name).arming.armed_seq == after.root(name).arming.armed_seq
+    return before.arming(name).armed_seq == after.arming(name).armed_seq
 
 
 def drive_with(asked: Asking, cache: dict[str, State | None], *, judge: Judge, tx: Transaction) -> Judgement:
@@ -271,21 +264,3 @@ def drive_with(asked: Asking, cache: dict[str, State | None], *, judge: Judge, t
     except StopIteration as judged:
         judgement: Judgement = judged.value
         return judgement
-
-
-def _only_name(trigger: Trigger) -> str | None:
-    """Return the one name that a deadline's events have, if it has one: its stored events are then quickly found."""
-    if not isinstance(trigger, DeadlineTrigger) or len(trigger.expect) != 1 or "*" in trigger.expect[0]:
-        return None
-    return trigger.expect[0]
-
-
-def _spec(version: Version) -> Automation | None:
-    """Return what a version says is judged; None for a flow without a schedule."""
-    if version.kind == "flow":
-        return scheduled(Flow.model_validate_json(version.document))
-    return Automation.model_validate_json(version.document)
-
-
-def _written(actions: Sequence[object]) -> tuple[tuple[str, str], ...]:
-    return tuple((action.type, action.model_dump_json()) for action in actions)  # type: ignore[attr-defined]

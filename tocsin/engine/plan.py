@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from tocsin.engine.definitions import Key, Origin, Texts, foreign, leaving, parsed, trigger_of
+from tocsin.engine.entries import Key, Origin, Texts, foreign, leaving, parsed, trigger_of
 from tocsin.schemas.difference import differences, restarting
 from tocsin.schemas.document import SECTIONS
 from tocsin.store import definitions

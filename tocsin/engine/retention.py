@@ -17,10 +17,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 from tocsin.clock import Clock
 from tocsin.engine.shards import Shards
+from tocsin.engine.stored import Judges
 from tocsin.errors import JudgeFailed, Overloaded, Unavailable
 from tocsin.schemas.moments import Micros
 from tocsin.store import partitions, retention, states
@@ -35,6 +37,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.02
+_DECODED = 500  # the automations of so many states are compiled at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class Retention:
     """Drops what is old; created, started and closed in the event loop. `forget` deletes what runs left on disk."""
 
     def __init__(
-        self, writer: Writer, database: Database, clock: Clock, *, shards: Shards, keep: Keep,
+        self, writer: Writer, database: Database, clock: Clock, *, shards: Shards, judges: Judges, keep: Keep,
         forget: Callable[[Sequence[str]], None], pace: Pace = _USUAL,
     ) -> None:  # fmt: skip
         """Prepare; nothing is dropped yet."""
@@ -88,6 +91,7 @@ class Retention:
         self._database = database
         self._clock = clock
         self._shards = shards
+        self._judges = judges
         self._keep = keep
         self._forget = forget
         self._pace = pace
@@ -140,7 +144,7 @@ class Retention:
     async def _events(self, before_us: Micros) -> int:
         def look_up(connection: Connection) -> tuple[list[OldPart], set[int]]:
             old = retention.old_parts(connection, before_us=before_us)
-            return old, _needed(connection, self._shards, max(part.to_seq for part in old)) if old else set()
+            return old, _needed(connection, self._judges, max(part.to_seq for part in old)) if old else set()
 
         await asyncio.to_thread(partitions.make_ahead, self._database, now_us=self._clock.now_us())
         dropped = await self._taken_out()
@@ -217,16 +221,18 @@ class Retention:
         return self._writer.waiting > 0 or progress is None or progress.behind
 
 
-def _needed(connection: Connection, shards: Shards, to_seq: int) -> set[int]:
+def _needed(connection: Connection, judges: Judges, to_seq: int) -> set[int]:
     """Return the places of events that must stay, whatever their age; later ones than `to_seq` may be among them."""
     needed = retention.events_of_intents(connection)
-    for key, first_seq, blob in retention.states_needing(connection, to_seq=to_seq):
-        try:
-            judge = shards.judge(automation_of(key))
-            state = None if judge is None else judge.decode(key, blob)
-        except JudgeFailed:
-            needed.add(first_seq)
-            continue
-        if state is not None:
-            needed |= state.seqs()
+    needing = iter(retention.states_needing(connection, to_seq=to_seq))
+    while part := list(islice(needing, _DECODED)):
+        judge = judges.over(connection, {automation_of(key) for key, _, _ in part})
+        for key, first_seq, blob in part:
+            try:
+                state = judge.decode(key, blob)
+            except JudgeFailed:
+                needed.add(first_seq)
+                continue
+            if state is not None:
+                needed |= state.seqs()
     return needed

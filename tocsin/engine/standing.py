@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from tocsin.engine.definitions import Definitions
-from tocsin.engine.shards import Shards
+from tocsin.engine.stored import Judges
 from tocsin.errors import JudgeFailed
 from tocsin.schemas.automation import Automation
 from tocsin.schemas.scheduled import judged_name
@@ -22,9 +22,9 @@ def automations(
     connection: Connection, known: Definitions, *, start: int = 0, limit: int | None = None
 ) -> list[dict[str, Any]]:
     """Return automations by name, in brief: definition, origin, whether paused or disabled, and the last firing."""
-    paused = definitions.open_pauses(connection, "automation")
     entries = known.entries("automation")
-    end = None if limit is None else start + limit
+    names = known.names("automation")[start : None if limit is None else start + limit]
+    paused = definitions.open_pauses(connection, "automation", names=names)
     return [
         {
             "definition": json.loads(entry.text),
@@ -33,30 +33,30 @@ def automations(
             "paused": name in paused,
             "last_firing": firings.newest_of(connection, name),
         }
-        for name, entry in ((name, entries[name]) for name in sorted(entries)[start:end])
+        for name, entry in ((name, entries[name]) for name in names if name in entries)
     ]
 
 
-def automation(connection: Connection, known: Definitions, shards: Shards, *, name: str) -> dict[str, Any] | None:
+def automation(connection: Connection, known: Definitions, judges: Judges, *, name: str) -> dict[str, Any] | None:
     """Return one automation with its keys (100 at most): open windows, counts, next deadlines; and its last firing."""
     entry = known.entries("automation").get(name)
     if entry is None:
         return None
-    paused = name in definitions.open_pauses(connection, "automation")
+    paused = name in definitions.open_pauses(connection, "automation", names=[name])
     return {
         "definition": json.loads(entry.text),
         "origin": entry.origin,
         "state": _state(entry.text, paused=paused),
         "paused": paused,
         "labels": list(label_names(Automation.model_validate_json(entry.text).trigger)),
-        "keys": _keys(connection, shards, name),
+        "keys": _keys(connection, judges, name),
         "keys_max": KEYS_MAX,
         "last_firing": firings.newest_of(connection, name),
         "decisions": firings.notes_of(connection, name, limit=10),
     }
 
 
-def flows(connection: Connection, known: Definitions, shards: Shards) -> list[dict[str, Any]]:
+def flows(connection: Connection, known: Definitions, judges: Judges) -> list[dict[str, Any]]:
     """Return every flow: definition, origin, whether its schedule is paused, and the moment at which it runs next.
 
     That is None for a flow without a schedule, and while it is paused.
@@ -64,7 +64,7 @@ def flows(connection: Connection, known: Definitions, shards: Shards) -> list[di
     paused = definitions.open_pauses(connection, "flow")
     found = []
     for name, entry in sorted(known.entries("flow").items()):
-        keys = [] if name in paused else _keys(connection, shards, judged_name("flow", name))
+        keys = [] if name in paused else _keys(connection, judges, judged_name("flow", name))
         following = keys[0].get("next") if keys else None
         found.append({"name": name, "definition": json.loads(entry.text), "origin": entry.origin,
                       "paused": name in paused, "next": following})  # fmt: skip
@@ -78,10 +78,8 @@ def _state(text: str, *, paused: bool) -> str:
     return "paused" if paused else str(definition.get("mode", "live"))
 
 
-def _keys(connection: Connection, shards: Shards, name: str) -> list[dict[str, Any]]:
-    judge = shards.judge(name)
-    if judge is None:
-        return []
+def _keys(connection: Connection, judges: Judges, name: str) -> list[dict[str, Any]]:
+    judge = judges.over(connection, [name])
     found: list[dict[str, Any]] = []
     stored = states.of_automation(connection, name, limit=KEYS_MAX)
     newest = firings.newest_of_keys(connection, name, stored)

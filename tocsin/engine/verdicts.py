@@ -10,8 +10,9 @@ from functools import partial
 from typing import Protocol
 
 from tocsin.engine import own_events
-from tocsin.engine.in_force import InForce, Live
+from tocsin.engine.in_force import InForce
 from tocsin.engine.performer import Job
+from tocsin.engine.stored import Live
 from tocsin.engine.together import leaders
 from tocsin.engine.tracing import Tracing
 from tocsin.errors import JudgeFailed

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-from tocsin.engine.definitions import Changes
+from tocsin.engine.entries import Changes
 from tocsin.errors import InvalidInput, TocsinError
 from tocsin.store.files import definition_files
 

@@ -1,12 +1,12 @@
-"""Schedules of flows: a flow that runs by itself is judged as an automation of its own, called `flow/NAME`.
+"""Under which names things are judged. A flow that runs by itself is an automation of its own, called `flow/NAME`.
 
 Names of definitions have no `/`, so it is never taken for an automation that somebody wrote.
 """
 
 from __future__ import annotations
 
-from tocsin.schemas.action import RunFlow
-from tocsin.schemas.automation import Automation
+from zlib import crc32
+
 from tocsin.schemas.flow import Flow
 from tocsin.schemas.trigger import ScheduleTrigger
 
@@ -23,17 +23,13 @@ def written_name(judged: str) -> str:
     return judged.removeprefix(_PREFIX)
 
 
+def shard_of(judged: str, count: int) -> int:
+    """Return the shard, one of `count`, in which what has this name is judged: the same in every process, for good."""
+    return crc32(judged.encode()) % count
+
+
 def schedule_of(flow: Flow) -> ScheduleTrigger | None:
     """Return the trigger that a flow's schedule is; None if it has no schedule."""
     if flow.schedule is None:
         return None
     return ScheduleTrigger(type="schedule", **flow.schedule.model_dump())
-
-
-def automation_of(flow: Flow) -> Automation | None:
-    """Return the automation that runs a flow by its schedule; None if it has no schedule."""
-    trigger = schedule_of(flow)
-    if trigger is None:
-        return None
-    run = RunFlow(type="run-flow", flow=flow.name)
-    return Automation.model_construct(name=judged_name("flow", flow.name), trigger=trigger, actions=[run])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import Column, Connection, Select, Table, bindparam, func, insert, or_, select, update
 
 from tocsin.schemas.moments import Micros
+from tocsin.store.bulk import Bulk
 from tocsin.store.tables import definitions, pauses
 
-_ROWS = 1_000  # of a kind, so many are in memory at a time
+_ROWS = 1_000  # so many are in memory at a time
+_IN = 500  # the most values in one IN list
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,17 @@ class Pause:
 
 
 def in_force(
-    connection: Connection, *, at_seq: int | None = None, kind: str | None = None, names: Collection[str] | None = None
+    connection: Connection,
+    *,
+    at_seq: int | None = None,
+    kind: str | None = None,
+    names: Collection[str] | None = None,
+    shard: int | None = None,
 ) -> Iterator[Version]:
-    """Yield what is in force for the event behind a place of the log; by default what was said last."""
+    """Yield what is in force for the event behind a place of the log; by default what was said last.
+
+    Only those of a kind, of some names and of a shard, if given. To look for names without a kind is to look at all.
+    """
     columns = [definitions.c[field] for field in Version.__dataclass_fields__]
     query: Select[tuple[Any, ...]] = select(*columns).order_by(definitions.c.kind, definitions.c.name)
     if at_seq is None:
@@ -53,28 +64,51 @@ def in_force(
         query = query.where(definitions.c.active_seq <= at_seq, removed)
     if kind is not None:
         query = query.where(definitions.c.kind == kind)
-    if names is not None:
-        query = query.where(definitions.c.name.in_(names))
-    for row in connection.execute(query.execution_options(yield_per=_ROWS)):
-        yield Version(*row)
+    if shard is not None:
+        query = query.where(definitions.c.shard == shard)
+    for part in [None] if names is None else _parts(names):
+        asked = query if part is None else query.where(definitions.c.name.in_(part))
+        for row in connection.execute(asked.execution_options(yield_per=_ROWS)):
+            yield Version(*row)
 
 
-def changed_names(connection: Connection, kind: str, *, after_seq: int, to_seq: int) -> set[str]:
-    """Return what began, ended, was paused or resumed at the places (after_seq, to_seq] of the log."""
-    found: set[str] = set()
-    for table, columns in ((definitions, ("active_seq", "removed_seq")), (pauses, ("from_seq", "to_seq"))):
-        for column in columns:
-            place = table.c[column]
-            query = select(table.c.name).where(table.c.kind == kind, place > after_seq, place <= to_seq)
-            found.update(connection.execute(query).scalars())
+def shards_of(connection: Connection, names: Collection[str]) -> set[int]:
+    """Return the shards in which automations and flows of these names are, or were, judged."""
+    found: set[int] = set()
+    for part in _parts(names):
+        mine = (definitions.c.kind.in_(("automation", "flow")), definitions.c.name.in_(part))
+        found.update(connection.execute(select(definitions.c.shard).where(*mine).distinct()).scalars())
+    return found
+
+
+def newest_place(connection: Connection) -> int:
+    """Return the place of the newest change of a definition; 0 where there was none."""
+    places = [connection.execute(select(func.max(column))).scalar_one() for column in _PLACES[definitions]]
+    return max(place or 0 for place in places)
+
+
+def changed(connection: Connection, *, after_seq: int, to_seq: int) -> set[tuple[str, str]]:
+    """Return what began or ended at the places (after_seq, to_seq] of the log: kinds and names."""
+    return _changed(connection, (definitions,), after_seq=after_seq, to_seq=to_seq)
+
+
+def changed_or_paused(connection: Connection, *, after_seq: int, to_seq: int) -> set[tuple[str, str]]:
+    """Return what began, ended, was paused or resumed at the places (after_seq, to_seq]: kinds and names."""
+    return _changed(connection, (definitions, pauses), after_seq=after_seq, to_seq=to_seq)
+
+
+def _changed(connection: Connection, tables: Collection[Table], *, after_seq: int, to_seq: int) -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    for table in tables:
+        for place in _PLACES[table]:
+            query = select(table.c.kind, table.c.name).where(place > after_seq, place <= to_seq)
+            found.update((row.kind, row.name) for row in connection.execute(query))
     return found
 
 
 def add(connection: Connection, versions: Collection[Version]) -> None:
     """Store new versions."""
-    if versions:
-        names = Version.__dataclass_fields__
-        connection.execute(insert(definitions), [{name: getattr(one, name) for name in names} for one in versions])
+    _ADD.execute(connection, [tuple(getattr(one, name) for name in _ADD.names) for one in versions])
 
 
 def end(connection: Connection, keys: Collection[tuple[str, str]], *, seq: int) -> None:
@@ -86,7 +120,7 @@ def end(connection: Connection, keys: Collection[tuple[str, str]], *, seq: int) 
 
 def pause(connection: Connection, *, kind: str, name: str, seq: int, now_us: Micros) -> bool:
     """Begin a pause; False if one lasts already."""
-    if open_pauses(connection, kind).get(name) is not None:
+    if open_pauses(connection, kind, names=[name]):
         return False
     connection.execute(insert(pauses).values(kind=kind, name=name, from_seq=seq, from_us=now_us))
     return True
@@ -98,16 +132,20 @@ def resume(connection: Connection, *, kind: str, name: str, seq: int, now_us: Mi
     return connection.execute(update(pauses).where(*mine).values(to_seq=seq, to_us=now_us)).rowcount > 0
 
 
-def open_pauses(connection: Connection, kind: str) -> dict[str, Pause]:
-    """Return what is paused now, by name."""
-    return {one.name: one for one in pauses_of(connection, kind) if one.to_seq is None}
+def open_pauses(connection: Connection, kind: str, *, names: Collection[str] | None = None) -> dict[str, Pause]:
+    """Return what is paused now, by name; only what has some names, if given."""
+    return {one.name: one for one in pauses_of(connection, kind, names=names) if one.to_seq is None}
 
 
-def pauses_of(connection: Connection, *kinds: str) -> list[Pause]:
-    """Return all pauses of some kinds, the oldest first."""
-    query = select(pauses).where(pauses.c.kind.in_(kinds)).order_by(pauses.c.n)
-    names = Pause.__dataclass_fields__
-    return [Pause(**{name: row[name] for name in names}) for row in connection.execute(query).mappings()]
+def pauses_of(connection: Connection, *kinds: str, names: Collection[str] | None = None) -> list[Pause]:
+    """Return all pauses of some kinds, the oldest first; only those of some names, if given."""
+    fields = Pause.__dataclass_fields__
+    query = select(*(pauses.c[field] for field in fields)).where(pauses.c.kind.in_(kinds)).order_by(pauses.c.n)
+    found: list[Pause] = []
+    for part in [None] if names is None else _parts(names):
+        asked = query if part is None else query.where(pauses.c.name.in_(part))
+        found += [Pause(*row) for row in connection.execute(asked)]
+    return found
 
 
 def count(connection: Connection, kind: str) -> int:
@@ -116,6 +154,19 @@ def count(connection: Connection, kind: str) -> int:
     return connection.execute(select(func.count()).select_from(definitions).where(*mine)).scalar_one()
 
 
+def _parts(names: Collection[str]) -> Iterator[list[str]]:
+    ordered = sorted(names)
+    return (ordered[start : start + _IN] for start in range(0, len(ordered), _IN))
+
+
+_PLACES: Mapping[Table, tuple[Column[Any], Column[Any]]] = MappingProxyType(
+    {definitions: (definitions.c.active_seq, definitions.c.removed_seq), pauses: (pauses.c.from_seq, pauses.c.to_seq)}
+)
+"""The places at which what a table holds begins and ends."""
+_ADD = Bulk(
+    ("kind", "name", "origin", "document", "shard", "active_seq", "armed_seq", "armed_us", "created_us"),
+    lambda dialect: dialect.insert(definitions),
+)
 _END = (
     update(definitions)
     .where(
