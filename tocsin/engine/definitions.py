@@ -17,6 +17,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from tocsin.actions.ports import Cause, Details, Unit
@@ -53,6 +54,8 @@ logger = logging.getLogger(__name__)
 
 FOLLOW_S = 5.0
 """What others have changed is looked for at least so often."""
+_READ = 16
+"""So many automations are kept as they are read, for the actions about their keys."""
 _ENABLED = '"enabled"'
 """What stands in a text that says whether it is enabled: others need no second look."""
 
