@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import redis_servers
+from tests.redis_servers import Redis, redis_server
 from tests.servers import Postgres, found, in_folder, is_missing, postgres_server
 from tocsin.store.database import Database
 from tocsin.store.schema import prepare
@@ -18,8 +20,8 @@ settings.load_profile("house")
 
 
 def pytest_report_header() -> str:
-    """Say which PostgreSQL tests run against."""
-    return f"postgresql: {found()[1]}"
+    """Say which servers tests run against."""
+    return f"postgresql: {found()[1]}; redis: {redis_servers.found()[1]}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -31,9 +33,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs PostgreSQL where there is none."""
-    needing = [item for item in items if _needs_postgres(item)]
-    if needing and is_missing():
+    """Leave out what needs PostgreSQL or Redis where there is none."""
+    needing = [
+        item
+        for item in items
+        if (_needs_postgres(item) and is_missing()) or (_needs_redis(item) and redis_servers.is_missing())
+    ]
+    if needing:
         config.hook.pytest_deselected(items=needing)
         items[:] = [item for item in items if item not in needing]
 
@@ -42,6 +48,17 @@ def _needs_postgres(item: pytest.Item) -> bool:
     """Return whether a test uses the server itself, or a parameter that is a database of it."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     return parameters.get("url") == "postgres" or "postgres" in getattr(item, "fixturenames", ())
+
+
+def _needs_redis(item: pytest.Item) -> bool:
+    return not {"redis_url", "own_redis"}.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[Redis]:
+    """A Redis server that keeps what it answers."""
+    with redis_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

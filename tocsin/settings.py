@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tocsin.schemas.moments import Duration
@@ -30,6 +30,25 @@ class Settings(BaseSettings):
     )
     shards: int = Field(
         8, ge=1, le=1024, description="Among how many shards a new PostgreSQL database divides its automations."
+    )
+    bus: str | None = Field(
+        None, repr=False,
+        description="URL of a Redis stream in front of the log: `redis://`, `rediss://`, `redis+sentinel://` or"
+        " `redis+cluster://`. Needs a PostgreSQL database.",
+    )  # fmt: skip
+    bus_durability: Literal["strict", "relaxed"] = Field(
+        "strict", description="What is answered is safe in Redis (`strict`), or Redis may lose its last second."
+    )
+    bus_replicas: int | None = Field(
+        None, ge=0, le=10,
+        description="How many replicas of Redis must have an event; by default 1 behind Sentinel or a cluster, else 0.",
+    )  # fmt: skip
+    bus_max_entries: int = Field(
+        1_000_000, ge=1, description="The most entries in the bus's stream, one a request; beyond: 429."
+    )
+    bus_stream: Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,100}$")] = Field(
+        "tocsin:events",
+        description="The key of the bus's stream; servers of one database share it, others have their own.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on; other than loopback needs a token.")
     port: int = Field(8710, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -89,6 +108,8 @@ class Settings(BaseSettings):
             raise ValueError(f"a process without a role does nothing: name some of {', '.join(ROLES)}")
         if self.roles != frozenset(ROLES) and self.database_url().startswith("sqlite"):
             raise ValueError("roles are divided among processes that share a PostgreSQL database: set TOCSIN_DATABASE")
+        if self.bus is not None and self.database_url().startswith("sqlite"):
+            raise ValueError("a bus is in front of a PostgreSQL database: set TOCSIN_DATABASE, or leave out TOCSIN_BUS")
         return self
 
     def database_url(self) -> str:
