@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from tocsin import __version__
 from tocsin.actions.ports import Ports
@@ -54,6 +54,10 @@ from tocsin.store.files import digest_of, read_texts
 from tocsin.store.processes import BEAT_S, Process
 from tocsin.store.signals import Listener
 from tocsin.store.writer import Fresh, Signal, Writer
+
+if TYPE_CHECKING:
+    from tocsin.engine.bus.intake import Intake
+    from tocsin.engine.bus.publisher import Publisher
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,8 +101,8 @@ class Ground:
 
     @property
     def receives(self) -> bool:
-        """Whether this process takes events, so that the time of the log is its to move."""
-        return "api" in self.settings.roles
+        """Whether this process takes events into the log itself, so that the time of the log is its to move."""
+        return "api" in self.settings.roles and self.settings.bus is None
 
 
 class App:
@@ -121,6 +125,9 @@ class App:
         self.judges = _judges(ground.settings)
         self.retention = _retention(ground, shards, self.judges)
         self.watcher: Watcher | None = None
+        self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.publisher: Publisher | None = None
+        self.intake: Intake | None = None
         self.on_log: list[Callable[[], None]] = []
         for writer in {ground.writer, ground.judging}:
             writer.on_fresh.append(self._appended)
@@ -247,12 +254,14 @@ async def running(
 async def _begin(stack: AsyncExitStack, app: App, beat: Beat) -> None:
     """Set the parts of the process's roles to work, each after those that it hands something to."""
     shared = not app.database.is_sqlite
+    if app.settings.bus is not None:
+        await _board(stack, app)
     presence = Presence(app.writer, _process(app), every_s=BEAT_S if shared else 5 * BEAT_S, detail=dict)
     await presence.start()
     stack.push_async_callback(presence.close)
     if "dispatcher" in app.roles:
         await stack.enter_async_context(app.dispatcher)
-    if shared and "api" in app.roles:
+    if shared and "api" in app.roles and app.settings.bus is None:
         beat.start()
         stack.push_async_callback(beat.close)
     if "evaluator" in app.roles:
@@ -276,16 +285,43 @@ async def _begin(stack: AsyncExitStack, app: App, beat: Beat) -> None:
         stack.push_async_callback(asyncio.to_thread, listener.close)
 
 
+async def _board(stack: AsyncExitStack, app: App) -> None:
+    """Take events to the bus instead of the log, and record what is on it, as far as that is this process's role."""
+    from tocsin.engine.bus.boarding import intake_of, publisher_of
+
+    if "api" in app.roles:
+        app.recorder = app.publisher = publisher_of(app.settings, app.clock)
+        await app.publisher.start()
+        stack.push_async_callback(app.publisher.close)
+    if "recorder" in app.roles:
+        app.intake = intake_of(app.settings, app.writer, name=app.name)
+        await app.intake.start()
+        stack.push_async_callback(app.intake.close)
+        app.intake.failure.add_done_callback(partial(_fail, app))
+
+
+def _fail(app: App, failure: asyncio.Future[str]) -> None:
+    if not failure.cancelled() and not app.failed.done():
+        app.failed.set_result(failure.result())
+
+
 def _process(app: App) -> Process:
     roles = tuple(role for role in ROLES if role in app.roles)
-    return Process(app.name, roles, platform.node(), os.getpid(), __version__)
+    bus = None
+    if app.settings.bus is not None:
+        from tocsin.engine.bus.boarding import shown
+
+        bus = shown(app.settings)
+    return Process(app.name, roles, platform.node(), os.getpid(), __version__, bus=bus)
 
 
 def _wanted(settings: Settings, path: Path) -> tuple[Texts, str] | None:
     """Return what files want to be in force, with their digest; None if it is: they need not be checked once more."""
     texts = read_texts(path)
     digest = digest_of(texts, version=__version__)
-    if settings.home.exists():  # or else there was no server, and a wrong definition leaves nothing behind
+    if (
+        settings.database or settings.home.exists()
+    ):  # or else there was no server, and a wrong definition leaves nothing behind
         database = Database(settings.database_url())
         try:
             if database.read(applied.digest) == digest:
@@ -309,7 +345,7 @@ async def _ground(stack: AsyncExitStack, settings: Settings, clock: Clock | None
     floor_us = (await asyncio.to_thread(database.read, log.newest)).received_us if database.is_sqlite else 0
     made = partial(
         Writer, database, clock, floor_us=floor_us, blind_after_us=duration_us(settings.blind_after),
-        receives="api" in settings.roles,
+        receives="api" in settings.roles and settings.bus is None,
     )  # fmt: skip
     writer = made()
     judging = writer if database.is_sqlite else made()

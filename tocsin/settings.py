@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, StringConstraints, field_validator, model
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tocsin.schemas.moments import Duration
+from tocsin.sources.limits import Limits
 
 Role = Literal["api", "recorder", "evaluator", "dispatcher", "worker"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -111,6 +112,17 @@ class Settings(BaseSettings):
         if self.bus is not None and self.database_url().startswith("sqlite"):
             raise ValueError("a bus is in front of a PostgreSQL database: set TOCSIN_DATABASE, or leave out TOCSIN_BUS")
         return self
+
+    def limits(self) -> Limits:
+        """Return what bounds one request, or one entry of a bus."""
+        return Limits(
+            event_bytes=self.event_bytes,
+            batch_events=self.batch_events,
+            batch_bytes=self.batch_bytes,
+            name_chars=self.name_chars,
+            labels=self.labels,
+            related=self.related,
+        )
 
     def database_url(self) -> str:
         """Return the database's URL; the default is a SQLite file in the home directory."""

@@ -14,8 +14,6 @@ from tocsin.api.strict import vetted
 from tocsin.app import App
 from tocsin.engine.ports import FoundSecrets
 from tocsin.errors import NotFound, TocsinError
-from tocsin.settings import Settings
-from tocsin.sources.limits import Limits
 from tocsin.sources.native import NativeParser
 
 _ALWAYS = ("/healthz", "/readyz", "/metrics")
@@ -34,7 +32,7 @@ class Api:
         self._ingest = Ingest(
             app.recorder,
             app.definitions,
-            parser=NativeParser(limits_of(app.settings)),
+            parser=NativeParser(app.settings.limits()),
             resolve=FoundSecrets().resolve,
             clock=app.clock,
         )
@@ -71,15 +69,3 @@ class Api:
 def asgi(app: App) -> Api:
     """Return the ASGI application of a running App."""
     return Api(app)
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Return the settings that bound what one request may bring."""
-    return Limits(
-        event_bytes=settings.event_bytes,
-        batch_events=settings.batch_events,
-        batch_bytes=settings.batch_bytes,
-        name_chars=settings.name_chars,
-        labels=settings.labels,
-        related=settings.related,
-    )

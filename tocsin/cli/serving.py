@@ -67,7 +67,10 @@ async def _serve(settings: Settings, path: Path | None) -> None:
                 gc.enable()
                 listener.listen(BACKLOG)
                 print(_greeting(settings, app, url), flush=True)
+                app.failed.add_done_callback(lambda _failed: stop())
                 await server.serve(sockets=[listener])
+            if app.failed.done():
+                raise Unavailable(f"{app.failed.result()}: this process ends")
 
 
 def _url(listener: socket.socket) -> str:
