@@ -49,6 +49,12 @@ async def waits_for(client: Any, shown: str, *, strict: bool, replicas: int) -> 
     if not strict:
         return Waits(replicas=replicas)
     found = [await _settings(client, node) for node in _nodes(client)]
+    there = min(int(settings["replicas"]) for settings in found)
+    if there < replicas:
+        raise TocsinError(
+            f"the bus at {shown} has {there} replicas, and {replicas} must have an event before it is answered:"
+            " add one, or set TOCSIN_BUS_REPLICAS"
+        )
     for settings in found:
         policy = settings.get("maxmemory-policy", "")
         if policy.startswith("allkeys"):
@@ -75,9 +81,10 @@ async def _settings(client: Any, node: Any) -> Mapping[str, str]:
     """Return what a server says of its durability; what may not be asked is left out."""
     where = {} if node is None else {"target_nodes": node}
     info: dict[str, Any] = {}
-    for section in ("server", "persistence", "memory"):
+    for section in ("server", "persistence", "memory", "replication"):
         info |= await client.info(section, **where)
     found = {"version": str(info.get("redis_version", "")), "aof": str(info.get("aof_enabled", ""))}
+    found["replicas"] = str(info.get("connected_slaves", 0))
     if "maxmemory_policy" in info:
         found["maxmemory-policy"] = str(info["maxmemory_policy"])
     try:
