@@ -88,6 +88,7 @@ def _judgement() -> list[str]:
                _ended(IntentState.DEAD, failed)),
         _shown("Other definitions are in force from here on.",
                own_events.definitions_changed({"added": ["automation/tables-by-nine"]}).event),
+        _shown("The database was restored from a backup (`tocsin db restored`).", own_events.restored(4711).event),
     ]  # fmt: skip
 
 

@@ -98,3 +98,25 @@ def backup(
         database.close()
     until = f", received until {iso(made.received_us)}" if made.received_us else ""
     output.line(f"{file}: {made.size:,} bytes, the log up to event {made.seq}{until}")
+
+
+@group.command()
+def restored(db: Annotated[str | None, _URL] = None) -> None:
+    """Have a database that was restored from a backup use no id twice; before a server runs on it."""
+    from contextlib import nullcontext
+
+    from tocsin.app import locked
+    from tocsin.cli import output
+    from tocsin.cli.configuration import read_settings
+    from tocsin.engine import own_events
+    from tocsin.store.database import Database
+    from tocsin.store.restored import move_on
+
+    settings = read_settings(database=db)
+    database = Database(settings.database_url())
+    try:
+        with locked(settings.home) if database.is_sqlite else nullcontext():
+            before, after = move_on(database, own_events.restored)
+    finally:
+        database.close()
+    output.line(f"the backup ends at event {before}; what comes next begins at {after}")

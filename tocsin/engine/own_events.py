@@ -56,6 +56,12 @@ def bus_refused(identity: str, *, stream: str, entry: str, reason: str, received
     return Draft(event, received_us=received_us)
 
 
+def restored(after_seq: int) -> Draft:
+    """Return `tocsin.log.restored`: the log goes on behind a backup that ended at a place."""
+    event = Event(event="tocsin.log.restored", resource={"id": "log"}, payload={"after": after_seq}, source=OWN_SOURCE)
+    return Draft(event)
+
+
 def definitions_changed(summary: dict[str, Any]) -> Draft:
     """Return the marker behind which the definitions of `summary` are in force."""
     event = Event(event=DEFINITIONS_CHANGED, resource={"id": "definitions"}, payload=summary, source=OWN_SOURCE)
