@@ -10,6 +10,7 @@ import pytest
 
 from tests.engine.live import T0, Live, automation, event
 from tests.servers import Postgres
+from tocsin.errors import Conflict
 from tocsin.schemas.moments import SECOND
 from tocsin.store import leases, log
 from tocsin.store.database import Database
@@ -149,3 +150,11 @@ async def test_who_has_lost_a_shard_stores_nothing(many: Callable[..., Live]) ->
     await stopped._writer.run(stopped._step)
     assert 0 not in stopped.owned  # where something was to be stored
     assert len(two.firings()) == len(NAMES)
+
+
+async def test_s1_who_takes_events_another_way_is_refused(many: Callable[..., Live]) -> None:
+    """Beside a bus, events that came by without it would be judged before older ones on it."""
+    one, two = many(), many(roles=EVALUATOR, bus="redis://127.0.0.1:1/0")
+    await one.start()
+    with pytest.raises(Conflict, match=r"uses no bus, this one redis://127.0.0.1:1"):
+        await two.start()

@@ -8,10 +8,10 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tocsin.errors import Overloaded, Unavailable
+from tocsin.errors import Conflict, Overloaded, Unavailable
 from tocsin.store import processes
 from tocsin.store.processes import Process
-from tocsin.store.writer import Writer
+from tocsin.store.writer import Transaction, Writer
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,12 @@ class Presence:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Register, then go on by itself."""
-        await self._writer.run(lambda tx: processes.register(tx, self._process))
+        """Register, then go on by itself.
+
+        Raises:
+            Conflict: others of this database have another bus, or none.
+        """
+        await self._writer.run(self._register)
         self._task = asyncio.create_task(self._beat_forever())
 
     async def close(self) -> None:
@@ -41,6 +45,17 @@ class Presence:
             await asyncio.gather(self._task, return_exceptions=True)
         with contextlib.suppress(Unavailable, Overloaded):
             await self._writer.run(lambda tx: processes.leave(tx, self._process.name))
+
+    def _register(self, tx: Transaction) -> None:
+        for other in processes.live(tx.connection, since_us=tx.now_us - processes.GONE_AFTER_US):
+            if other.bus != self._process.bus:
+                theirs, ours = other.bus or "no bus", self._process.bus or "none"
+                raise Conflict(
+                    f"a process on {other.host} ({', '.join(other.roles)}) uses {theirs}, this one {ours}: all have "
+                    "to take events the same way, or silence is judged wrongly: give all the same TOCSIN_BUS, or wait "
+                    "until that one is gone"
+                )
+        processes.register(tx, self._process)
 
     async def _beat_forever(self) -> None:
         while True:

@@ -131,6 +131,8 @@ class Retention:
         while True:
             await asyncio.sleep(wait_s)
             wait_s = self._pace.every_s
+            if 0 not in self._shards.owned:  # of several processes, the one that judges this shard sweeps
+                continue
             try:
                 swept = asdict(await self.sweep())
             except (Unavailable, Overloaded) as error:
