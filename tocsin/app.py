@@ -47,6 +47,7 @@ from tocsin.flows.worker import Catalog, Worker
 from tocsin.schemas.firing import Decision
 from tocsin.schemas.moments import SECOND, Micros, duration_us
 from tocsin.settings import ROLES, Settings
+from tocsin.sources.native import NativeParser
 from tocsin.store import applied, log, schema, states
 from tocsin.store.checkpoint import Checkpointer
 from tocsin.store.database import Connection, Database
@@ -287,14 +288,15 @@ async def _begin(stack: AsyncExitStack, app: App, beat: Beat) -> None:
 
 async def _board(stack: AsyncExitStack, app: App) -> None:
     """Take events to the bus instead of the log, and record what is on it, as far as that is this process's role."""
-    from tocsin.engine.bus.boarding import intake_of, publisher_of
+    from tocsin.engine.bus.opening import intake_of, publisher_of
 
     if "api" in app.roles:
         app.recorder = app.publisher = publisher_of(app.settings, app.clock)
         await app.publisher.start()
         stack.push_async_callback(app.publisher.close)
     if "recorder" in app.roles:
-        app.intake = intake_of(app.settings, app.writer, name=app.name)
+        parser = NativeParser(app.settings.limits())
+        app.intake = intake_of(app.settings, app.writer, parser=parser, process=app.name)
         await app.intake.start()
         stack.push_async_callback(app.intake.close)
         app.intake.failure.add_done_callback(partial(_fail, app))
@@ -309,9 +311,9 @@ def _process(app: App) -> Process:
     roles = tuple(role for role in ROLES if role in app.roles)
     bus = None
     if app.settings.bus is not None:
-        from tocsin.engine.bus.boarding import shown
+        from tocsin.engine.bus.opening import shown
 
-        bus = shown(app.settings)
+        bus = f"{shown(app.settings)} {app.settings.bus_stream}"
     return Process(app.name, roles, platform.node(), os.getpid(), __version__, bus=bus)
 
 
@@ -417,7 +419,7 @@ def _worker(ground: Ground, path: Path | None, url: Callable[[], str] | None) ->
         environment=os.environ,
         hidden=definitions.secret_names,
         secret=FoundSecrets().resolve,
-        url=url or (lambda: f"http://{settings.host}:{settings.port}"),
+        url=lambda: settings.url or (url() if url else f"http://{settings.host}:{settings.port}"),
     )
     catalog = _catalog(definitions)
     return Worker(ground.database, ground.writer, ground.clock, catalog=catalog, surroundings=surroundings)
