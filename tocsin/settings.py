@@ -77,6 +77,12 @@ class Settings(BaseSettings):
     keep_firings: Duration = Field(timedelta(days=365), description="How long firings and their actions are kept.")
     keep_runs: Duration = Field(timedelta(days=90), description="How long runs of flows and their output are kept.")
     queue_events: int = Field(50_000, ge=1, description="The most events waiting to be appended; beyond: 429.")
+    heartbeat_url: SecretStr | None = Field(
+        None, description="An address that is called while this process does its work, for a check from outside."
+    )
+    heartbeat_every: Duration = Field(
+        timedelta(seconds=30), ge=timedelta(seconds=1), description="How often `heartbeat_url` is called."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
 
@@ -94,6 +100,13 @@ class Settings(BaseSettings):
         if token is not None and not token.get_secret_value().strip():
             raise ValueError("an empty token keeps nobody out: give it a value, or leave it out")
         return token
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _callable(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("the heartbeat is sent to http://… or https://…")
+        return url
 
     @model_validator(mode="after")
     def _token_where_needed(self) -> Self:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from docs.generate.markdown import code, page, table
+from tocsin.api.metrics import Answered
 from tocsin.api.rest import rest
 from tocsin.api.stream import Bell
 from tocsin.app import App
@@ -27,7 +28,7 @@ SECTIONS = {
 def http_page() -> str:
     """Return the page."""
     calls: dict[str, list[str]] = {}
-    for path, methods in rest(cast(App, None), cast(Bell, None)).openapi()["paths"].items():
+    for path, methods in rest(cast(App, None), cast(Bell, None), cast(Answered, None)).openapi()["paths"].items():
         for method, call in methods.items():
             tag = (call.get("tags") or ["server"])[0]
             calls.setdefault(SECTIONS.get(tag, "The server itself"), []).append(_call(f"{method.upper()} {path}", call))

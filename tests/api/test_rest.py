@@ -10,7 +10,8 @@ from unittest.mock import AsyncMock
 import httpx
 import pytest
 
-from tocsin.app import App, Readiness
+from tocsin.app import App
+from tocsin.engine.readiness import Readiness
 from tocsin.errors import Unavailable
 from tocsin.schemas.firing import Firing, Verdict, firing_id
 from tocsin.store import firings

@@ -35,11 +35,12 @@ class Api:
             parser=NativeParser(app.settings.limits()),
             resolve=FoundSecrets().resolve,
             clock=app.clock,
+            tracing=app.tracing,
         )
         self._answers = "api" in app.roles
         self._bell = Bell()
         app.on_log.append(self._bell.ring)
-        self._rest = rest(app, self._bell)
+        self._rest = rest(app, self._bell, self._ingest)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`: alive, and doing its work."""
+"""`/healthz` and `/readyz`: alive, and doing its work; `/api/diagnosis`: what keeps it from that."""
 
 from __future__ import annotations
 
@@ -21,3 +21,9 @@ async def is_ready(app: Running) -> Json:
     """Say whether the server does its work, and how far behind it is; 503 when it does not."""
     readiness = await app.readiness()
     return Json(readiness, 200 if readiness.ready else 503)
+
+
+@router.get("/api/diagnosis")
+async def diagnose(app: Running) -> Json:
+    """Say in words what is wrong with all the processes that share the database, and what to do about it."""
+    return Json({"items": await app.watch.diagnosis(), "next": None})

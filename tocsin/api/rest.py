@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from tocsin import __version__
-from tocsin.api import actions, automations, definitions, events, firings, flows, health, queues, runs
+from tocsin.api import actions, automations, definitions, events, firings, flows, health, metrics, queues, runs
 from tocsin.api.answers import Json
 from tocsin.api.errors import body_of, headers_of, status_of
+from tocsin.api.metrics import Answered
 from tocsin.api.openapi import described
 from tocsin.api.query import only_known
 from tocsin.api.reference import page
@@ -28,8 +29,8 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 """What a browser may load for `/docs`: nothing but what stands in the page."""
 
 
-def rest(app: App, bell: Bell) -> FastAPI:
-    """Return the FastAPI application over a running App."""
+def rest(app: App, bell: Bell, ingest: Answered) -> FastAPI:
+    """Return the FastAPI application over a running App; `ingest` counts what came in front of it."""
     api = FastAPI(
         title="tocsin",
         version=__version__,
@@ -39,9 +40,11 @@ def rest(app: App, bell: Bell) -> FastAPI:
     )
     api.state.app = app
     api.state.bell = bell
+    api.state.ingest = ingest
     for routes in (events, definitions, automations, firings, actions, flows, queues, runs):
         api.include_router(routes.router, dependencies=[Depends(only_known)])
-    api.include_router(health.router)
+    for open_to_all in (health, metrics):
+        api.include_router(open_to_all.router)
     api.add_exception_handler(TocsinError, _tell)
     api.add_exception_handler(RequestValidationError, _tell_invalid)
     api.add_exception_handler(HTTPException, _tell_http)

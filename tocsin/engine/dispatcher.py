@@ -25,11 +25,13 @@ from tocsin.clock import Clock
 from tocsin.engine.lanes import Lanes
 from tocsin.engine.outcomes import NotOurs, Outcome, Outcomes
 from tocsin.engine.performer import Job, Performer
+from tocsin.engine.tracing import Tracing
 from tocsin.errors import Overloaded, Unavailable
+from tocsin.schemas import trace
 from tocsin.schemas.moments import SECOND, Micros
 from tocsin.store import intents
 from tocsin.store.database import Database
-from tocsin.store.intents import LEASE_US, Attempt, Intent, IntentState
+from tocsin.store.intents import LEASE_US, Attempt, AttemptOutcome, Intent, IntentState
 from tocsin.store.writer import Transaction, Writer
 
 log = logging.getLogger(__name__)
@@ -68,15 +70,18 @@ _USUAL = Options()
 class Dispatcher:
     """Claims intents, performs them and records what came of it; an asynchronous context manager.
 
-    Every method is called in the event loop; from the writer's thread use `loop.call_soon_threadsafe`.
+    Every method is called in the event loop; from the writer's thread use `loop.call_soon_threadsafe`. `trouble` is why
+    nothing can be claimed now, empty while it can.
     """
 
     def __init__(
         self, performer: Performer, *, database: Database, writer: Writer, clock: Clock, owner: str,
-        options: Options = _USUAL,
+        options: Options = _USUAL, tracing: Tracing | None = None,
     ) -> None:  # fmt: skip
         """Prepare; `owner` names this process and its start, and is never used again by another."""
         self.owner = owner
+        self.trouble = ""
+        self._tracing = tracing
         self._performer = performer
         self._database = database
         self._writer = writer
@@ -84,7 +89,7 @@ class Dispatcher:
         self._options = options
         self._held: dict[str, Job] = {}
         self._wake = asyncio.Event()
-        self._outcomes = Outcomes(writer, owner=owner, recorded=self._recorded)
+        self.outcomes = Outcomes(writer, owner=owner, recorded=self._recorded)
         self._lanes: Lanes[Job] = Lanes(self._work, clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._idle = asyncio.Event()
@@ -134,11 +139,14 @@ class Dispatcher:
             self._wake.clear()
             try:
                 wait_s = await self._claim()
+                self.trouble = ""
             except (Unavailable, Overloaded) as error:
                 wait_s = error.retry_after_s
-            except Exception:
+                self.trouble = f"actions can not be claimed: {error}"
+            except Exception as error:
                 log.exception("actions can not be claimed")
                 wait_s = _STUMBLED_S
+                self.trouble = f"actions can not be claimed: an unexpected {type(error).__name__}"
             if wait_s > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
@@ -163,7 +171,7 @@ class Dispatcher:
         except Unavailable:
             now_us = self._clock.now_us()
             for intent in fresh:
-                self._outcomes.put_off(intent.id, until_us=now_us + SECOND)
+                self.outcomes.put_off(intent.id, until_us=now_us + SECOND)
             raise
         self.offer([Job(intent, found[intent.firing], arrivals) for intent in fresh if intent.firing in found])
         if orphans := [intent for intent in fresh if intent.firing not in found]:
@@ -179,7 +187,7 @@ class Dispatcher:
     def _put_off(self, job: Job, target: str) -> None:
         least_s, most_s = _PUT_OFF_S
         wait_s = min(max(self._lanes.wait_s(target), least_s), most_s)
-        self._outcomes.put_off(job.intent.id, until_us=self._clock.now_us() + int(wait_s * SECOND))
+        self.outcomes.put_off(job.intent.id, until_us=self._clock.now_us() + int(wait_s * SECOND))
 
     async def _work(self, job: Job) -> None:
         if job.intent.followers:
@@ -194,26 +202,40 @@ class Dispatcher:
         except asyncio.CancelledError:
             self._interrupted([job], began_us)
             raise
+        self._span(job, done.attempt)
         outcome = Outcome(job.intent, job.firing, done.attempt)
         if done.unit is None:
-            self._outcomes.put(outcome)
+            self.outcomes.put(outcome)
             return
         try:
-            await asyncio.shield(self._outcomes.perform(done.unit, outcome))
+            await asyncio.shield(self.outcomes.perform(done.unit, outcome))
         except NotOurs:
             self._recorded([job.intent.id], again=False)
         except (Unavailable, Overloaded) as error:  # it is not the action's fault, and costs it no retry
-            self._outcomes.put_off(job.intent.id, until_us=self._clock.now_us() + int(error.retry_after_s * SECOND))
+            self.outcomes.put_off(job.intent.id, until_us=self._clock.now_us() + int(error.retry_after_s * SECOND))
         except Exception as error:  # noqa: BLE001 - whatever the unit raised becomes the outcome of the attempt
             attempt = self._performer.failed(job, error, began_us=began_us)
-            self._outcomes.put(Outcome(job.intent, job.firing, attempt))
+            self.outcomes.put(Outcome(job.intent, job.firing, attempt))
+
+    def _span(self, job: Job, attempt: Attempt) -> None:
+        if self._tracing is None or attempt.outcome is None:
+            return
+        intent, judged = job.intent, trace.of_firing(job.firing, job.arrivals)
+        ids = {"tocsin.automation": intent.automation, "tocsin.firing.id": intent.firing, "tocsin.intent.id": intent.id,
+               "tocsin.action.type": intent.type, "tocsin.action.outcome": str(attempt.outcome)}  # fmt: skip
+        if (cause := job.arrivals.get(job.firing.trigger_event or 0)) is not None:
+            ids["tocsin.event.id"] = cause.event.id or ""
+        self._tracing.acted(
+            trace.of_attempt(judged, intent.id, intent.attempts + 1), judged, ids=ids,
+            between_us=(attempt.started_us, attempt.ended_us), failed=attempt.outcome is AttemptOutcome.FAILED,
+        )  # fmt: skip
 
     async def _perform_together(self, leader: Job) -> None:
         """Perform a job with all that wait for it, as one effect (law S2)."""
         try:
             jobs = [leader, *await self._followers(leader)]
         except (Unavailable, Overloaded) as error:
-            self._outcomes.put_off(leader.intent.id, until_us=self._clock.now_us() + int(error.retry_after_s * SECOND))
+            self.outcomes.put_off(leader.intent.id, until_us=self._clock.now_us() + int(error.retry_after_s * SECOND))
             return
         began_us = self._clock.now_us()
         try:
@@ -221,9 +243,10 @@ class Dispatcher:
         except asyncio.CancelledError:
             self._interrupted(jobs, began_us)
             raise
+        self._span(leader, attempts[0])
         # The leader's comes last: while it is not recorded, the others can be adopted again.
         for job, attempt in zip(reversed(jobs), reversed(attempts), strict=True):
-            self._outcomes.put(Outcome(job.intent, job.firing, attempt))
+            self.outcomes.put(Outcome(job.intent, job.firing, attempt))
 
     async def _followers(self, leader: Job) -> list[Job]:
         adopted = await self._writer.run(lambda tx: intents.adopt(tx, leader.intent.id, owner=self.owner))
@@ -239,7 +262,7 @@ class Dispatcher:
     def _interrupted(self, jobs: Sequence[Job], began_us: Micros) -> None:
         """Keep that a stop came while an effect was under way."""
         for job in jobs:
-            self._outcomes.put(Outcome(job.intent, job.firing, self._performer.interrupted(job, began_us=began_us)))
+            self.outcomes.put(Outcome(job.intent, job.firing, self._performer.interrupted(job, began_us=began_us)))
 
     def _hold(self, job: Job) -> None:
         self._held[job.intent.id] = job
@@ -259,7 +282,7 @@ class Dispatcher:
     async def __aenter__(self) -> Self:
         """Take back what a process that is gone has held, then begin."""
         await self._writer.run(partial(_reclaim, owner=self.owner, alone=self._database.is_sqlite))
-        for work in (self._outcomes.run, self._claim_forever, self._tend_forever):
+        for work in (self.outcomes.run, self._claim_forever, self._tend_forever):
             self._tasks.append(asyncio.create_task(work()))
         return self
 
@@ -275,7 +298,7 @@ class Dispatcher:
         await self._lanes.stop(self._options.grace_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._options.grace_s):
-                await self._outcomes.settled()
+                await self.outcomes.settled()
         recording.cancel()
         await asyncio.gather(recording, return_exceptions=True)
         with contextlib.suppress(Unavailable, Overloaded):  # then the leases end by themselves

@@ -64,11 +64,14 @@ class Vitals:
         return min((shard.judged_us for shard in self.shards), default=0)
 
 
-def look(connection: Connection, *, now_us: Micros) -> Vitals:
-    """Return how things are, in one snapshot; `now_us` is what the caller's clock says."""
+def look(connection: Connection, *, now_us: Micros, judged_seq: int = 0) -> Vitals:
+    """Return how things are, in one snapshot; `now_us` is what the caller's clock says.
+
+    `judged_seq` is up to where the caller knows everything to be judged, which may not be stored yet.
+    """
     head = log.newest(connection)
     shards = tuple(leases.held(connection, now_us))
-    judged_seq = min((shard.seq for shard in shards), default=0)
+    judged_seq = max(judged_seq, min((shard.seq for shard in shards), default=0))
     behind = select(events.c.received_us).where(events.c.seq > judged_seq).order_by(events.c.seq).limit(1)
     wakes = [states.next_wake(connection, shard.shard) for shard in shards]
     newest_outage = select(outages.c.start_us, outages.c.end_us).order_by(outages.c.n.desc()).limit(1)
