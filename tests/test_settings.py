@@ -92,3 +92,16 @@ def test_the_database_is_in_the_home_unless_it_is_named(tmp_path: Path) -> None:
     assert Settings(home=tmp_path).database_url() == f"sqlite:///{tmp_path / 'tocsin.db'}"
     assert Settings(home=Path("here")).database_url() == f"sqlite:///{Path.cwd() / 'here' / 'tocsin.db'}"
     assert Settings(database="postgresql://db/tocsin").database_url() == "postgresql://db/tocsin"
+
+
+def test_a_recorder_needs_a_bus() -> None:
+    given: dict[str, Any] = {"database": "postgresql://p/n", "roles": "api,recorder"}
+    with pytest.raises(ValidationError, match="set TOCSIN_BUS, or leave that role out"):
+        Settings(**given)
+    assert Settings(**given, bus="redis://r").roles == {"api", "recorder"}
+
+
+def test_where_the_api_is_found_is_an_address() -> None:
+    assert Settings(url="http://api:8710").url == "http://api:8710"
+    with pytest.raises(ValidationError, match="url"):
+        Settings(url="api:8710")

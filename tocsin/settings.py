@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on; other than loopback needs a token.")
     port: int = Field(8710, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^/]+")] | None = Field(
+        None, description="Where commands find the API, and runs of flows; by default the address listened on."
+    )
     token: SecretStr | None = Field(None, description="Bearer token of administrators.")
     emit_token: SecretStr | None = Field(None, description="Bearer token that may only POST events.")
     api_secrets: Annotated[frozenset[str], NoDecode] = Field(
@@ -122,6 +125,8 @@ class Settings(BaseSettings):
             raise ValueError(f"a process without a role does nothing: name some of {', '.join(ROLES)}")
         if self.roles != frozenset(ROLES) and self.database_url().startswith("sqlite"):
             raise ValueError("roles are divided among processes that share a PostgreSQL database: set TOCSIN_DATABASE")
+        if self.bus is None and "recorder" in self.roles and self.roles != frozenset(ROLES):
+            raise ValueError("a recorder takes events from a bus into the log: set TOCSIN_BUS, or leave that role out")
         if self.bus is not None and self.database_url().startswith("sqlite"):
             raise ValueError("a bus is in front of a PostgreSQL database: set TOCSIN_DATABASE, or leave out TOCSIN_BUS")
         return self

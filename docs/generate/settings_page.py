@@ -8,12 +8,12 @@ from typing import Any
 from docs.generate.markdown import code, page, table
 from tocsin.client import DEFAULT_URL
 from tocsin.schemas.moments import duration_us, span
-from tocsin.settings import Settings
+from tocsin.settings import ROLES, Settings
 
 INTRODUCTION = """\
-A setting is an environment variable. They are read once, when `tocsin serve` starts; the flags `--host`, `--port` and
-`--db` win over `TOCSIN_HOST`, `TOCSIN_PORT` and `TOCSIN_DATABASE`. `tocsin doctor` says which are set, and whether
-they are right."""
+A setting is an environment variable. They are read once, when `tocsin serve` starts; the flags `--host`, `--port`, `--db`,
+`--bus` and `--roles` win over `TOCSIN_HOST`, `TOCSIN_PORT`, `TOCSIN_DATABASE`, `TOCSIN_BUS` and `TOCSIN_ROLES`.
+`tocsin doctor` says which are set, and whether they are right."""
 
 CLIENTS = f"""\
 ## For clients
@@ -42,4 +42,6 @@ def settings_page() -> str:
 def _default(value: Any) -> str:
     if value is None or value == frozenset():
         return ""
+    if isinstance(value, frozenset):
+        return code(",".join(role for role in ROLES if role in value))
     return code(span(duration_us(value)) if isinstance(value, timedelta) else value)
