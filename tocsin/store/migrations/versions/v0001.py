@@ -9,6 +9,10 @@ oldest = "0001"
 
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
+_BUSY = {"autovacuum_vacuum_scale_factor": 0.02, "autovacuum_vacuum_threshold": 1000}
+_HOT = {"fillfactor": 70} | _BUSY
+_SMALL = {"autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 200}
+
 
 def upgrade() -> None:
     """Create all tables."""
@@ -59,6 +63,7 @@ def _create_log() -> None:
         sa.Column("received_us", sa.BigInteger(), nullable=False),
         sa.Column("outages", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("one"),
+        postgresql_with=_SMALL,
     )
     op.create_table(
         "outages",
@@ -93,6 +98,7 @@ def _create_log() -> None:
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", "source"),
         sqlite_with_rowid=False,
+        postgresql_with=_BUSY,
     )
     op.create_table(
         "shards",
@@ -103,6 +109,7 @@ def _create_log() -> None:
         sa.Column("owner", _TEXT, nullable=True),
         sa.Column("leased_until_us", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("shard"),
+        postgresql_with=_SMALL,
     )
     op.create_table(
         "processes",
@@ -116,6 +123,7 @@ def _create_log() -> None:
         sa.Column("beat_us", sa.BigInteger(), nullable=False),
         sa.Column("detail", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("name"),
+        postgresql_with=_SMALL,
     )
     op.create_table(
         "refusals",
@@ -196,6 +204,7 @@ def _create_judgement() -> None:
         sa.Column("idle_us", sa.BigInteger(), nullable=True),
         sa.Column("blob", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("state_key"),
+        postgresql_with=_HOT,
     )
     with op.batch_alter_table("states", schema=None) as batch_op:
         batch_op.create_index("states_by_automation", ["automation"], unique=False)
@@ -276,6 +285,7 @@ def _create_effects() -> None:
         sa.Column("followers", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("n"),
         sa.UniqueConstraint("id"),
+        postgresql_with=_BUSY,
     )
     with op.batch_alter_table("intents", schema=None) as batch_op:
         batch_op.create_index("intents_by_firing", ["firing"], unique=False)
