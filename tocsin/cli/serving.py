@@ -17,6 +17,7 @@ from tocsin import __version__
 from tocsin.api.asgi import asgi
 from tocsin.app import App, running
 from tocsin.cli.logs import configure
+from tocsin.engine.garbage import short_collections
 from tocsin.errors import Unavailable
 from tocsin.settings import ROLES, Settings
 
@@ -62,9 +63,7 @@ async def _serve(settings: Settings, path: Path | None) -> None:
                 server.should_exit = True
                 http.end_streams()
 
-            with _on_signals(stop):
-                gc.freeze()  # no collection has to look again at what is loaded
-                gc.enable()
+            with _on_signals(stop), short_collections():
                 listener.listen(BACKLOG)
                 print(_greeting(settings, app, url), flush=True)
                 app.failed.add_done_callback(lambda _failed: stop())
