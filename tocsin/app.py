@@ -26,6 +26,7 @@ from tocsin.engine.entries import Changes, Texts, wanted_in
 from tocsin.engine.evaluator import Evaluator
 from tocsin.engine.forgetting import forget
 from tocsin.engine.garbage import uncollected
+from tocsin.engine.heartbeat import Heartbeat
 from tocsin.engine.http import HttpClient
 from tocsin.engine.in_force import InForce
 from tocsin.engine.ledger import Ledger
@@ -33,12 +34,15 @@ from tocsin.engine.messengers import Messengers
 from tocsin.engine.performer import Performer
 from tocsin.engine.ports import FoundSecrets, LogEvents, ProcessLog
 from tocsin.engine.presence import Presence
+from tocsin.engine.readiness import Readiness
 from tocsin.engine.recorder import Beat, Recorder, Records
 from tocsin.engine.retention import Keep, Retention
 from tocsin.engine.shards import Judging, Shards
 from tocsin.engine.stored import Judges
 from tocsin.engine.tail import Tail
+from tocsin.engine.tracing import Tracing, tracing_of
 from tocsin.engine.verdicts import Verdicts
+from tocsin.engine.watch import Watch
 from tocsin.engine.watcher import Watcher
 from tocsin.errors import HomeInUse, Unavailable
 from tocsin.flows.launch import Surroundings, forget_output
@@ -48,7 +52,7 @@ from tocsin.schemas.firing import Decision
 from tocsin.schemas.moments import SECOND, Micros, duration_us
 from tocsin.settings import ROLES, Settings
 from tocsin.sources.native import NativeParser
-from tocsin.store import applied, log, schema, states
+from tocsin.store import applied, log, schema
 from tocsin.store.checkpoint import Checkpointer
 from tocsin.store.database import Connection, Database
 from tocsin.store.files import digest_of, read_texts
@@ -64,24 +68,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _FORGET_TRIES, _FORGET_AGAIN_S = 20, 0.2
-LAG_READY_S = 30.0
-"""A server whose judgement is later than this is not ready."""
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether the server does its work, and what is wrong with it.
-
-    `lag_s` is how old the oldest event is that was not judged yet, in seconds; `waiting` how many events wait to be
-    stored; `definitions` what is wrong with the files on disk, which are not in force as they stand then.
-    """
-
-    ready: bool
-    lag_s: float
-    unjudged: int
-    waiting: int
-    reason: str = ""
-    definitions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +85,7 @@ class Ground:
     judging: Writer
     definitions: Definitions
     name: str
+    tracing: Tracing | None
 
     @property
     def receives(self) -> bool:
@@ -109,7 +96,9 @@ class Ground:
 class App:
     """A running server, without the HTTP in front of it. All parts are there; those of its roles are at work."""
 
-    def __init__(self, ground: Ground, *, shards: Shards, dispatcher: Dispatcher, worker: Worker) -> None:
+    def __init__(
+        self, ground: Ground, *, shards: Shards, verdicts: Verdicts, dispatcher: Dispatcher, worker: Worker
+    ) -> None:
         """Keep the parts."""
         self.settings = ground.settings
         self.roles = ground.settings.roles
@@ -121,11 +110,15 @@ class App:
         self.definitions = ground.definitions
         self.recorder: Records = Recorder(ground.writer, queue_events=ground.settings.queue_events)
         self.shards = shards
+        self.verdicts = verdicts
+        self.tracing = ground.tracing
         self.dispatcher = dispatcher
         self.worker = worker
         self.judges = _judges(ground.settings)
         self.retention = _retention(ground, shards, self.judges)
         self.watcher: Watcher | None = None
+        self.watch = Watch(self, blind_after_us=duration_us(ground.settings.blind_after))
+        self.heartbeat: Heartbeat | None = None
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.publisher: Publisher | None = None
         self.intake: Intake | None = None
@@ -206,17 +199,7 @@ class App:
 
     async def readiness(self) -> Readiness:
         """Say whether the server does its work, and how late it is."""
-        head_seq = (await self.read(log.newest)).seq
-        progress = self.shards.progress
-        judged_seq = progress.seq if progress is not None else await self.read(states.judged_seq)
-        lag_s = 0.0
-        if judged_seq < head_seq:
-            oldest = await self.read(log.after, judged_seq, limit=1)
-            lag_s = max(0.0, (self.clock.now_us() - oldest[0].received_us) / SECOND) if oldest else 0.0
-        ready = lag_s <= LAG_READY_S
-        reason = "" if ready else f"judgement is {lag_s:.0f} s late"
-        problem = self.watcher.problem if self.watcher is not None else ""
-        return Readiness(ready, round(lag_s, 3), max(0, head_seq - judged_seq), self.recorder.waiting, reason, problem)
+        return await self.watch.readiness()
 
     async def settled(self) -> None:
         """Wait until what is in the log was judged, and what was to be done was tried; for tests."""
@@ -241,7 +224,9 @@ async def running(
         worker = _worker(ground, path, url)
         dispatcher = await _dispatcher(stack, ground)
         beat = Beat(ground.writer)
-        app = App(ground, shards=_shards(ground, dispatcher, beat), dispatcher=dispatcher, worker=worker)
+        verdicts = _verdicts(ground, dispatcher)
+        shards = _shards(ground, verdicts, beat)
+        app = App(ground, shards=shards, verdicts=verdicts, dispatcher=dispatcher, worker=worker)
         if wanted is not None:
             await ground.definitions.apply_files(wanted[0], digest=wanted[1])
         await _begin(stack, app, beat)
@@ -257,7 +242,7 @@ async def _begin(stack: AsyncExitStack, app: App, beat: Beat) -> None:
     shared = not app.database.is_sqlite
     if app.settings.bus is not None:
         await _board(stack, app)
-    presence = Presence(app.writer, _process(app), every_s=BEAT_S if shared else 5 * BEAT_S, detail=dict)
+    presence = Presence(app.writer, _process(app), every_s=BEAT_S if shared else 5 * BEAT_S, detail=app.watch.detail)
     await presence.start()
     stack.push_async_callback(presence.close)
     if "dispatcher" in app.roles:
@@ -284,6 +269,12 @@ async def _begin(stack: AsyncExitStack, app: App, beat: Beat) -> None:
         listener = Listener(app.database, heard)
         listener.start()
         stack.push_async_callback(asyncio.to_thread, listener.close)
+    if (check := app.settings.heartbeat_url) is not None:
+        http = await stack.enter_async_context(HttpClient())
+        every_s = duration_us(app.settings.heartbeat_every) / SECOND
+        app.heartbeat = Heartbeat(http, check.get_secret_value(), every_s=every_s, ready=app.watch.readiness)
+        app.heartbeat.start()
+        stack.push_async_callback(app.heartbeat.close)
 
 
 async def _board(stack: AsyncExitStack, app: App) -> None:
@@ -361,19 +352,27 @@ async def _ground(stack: AsyncExitStack, settings: Settings, clock: Clock | None
     definitions = Definitions(writer, api_secrets=settings.api_secrets)
     await writer.run(definitions.load)
     name = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
-    return Ground(settings, clock, database, writer, judging, definitions, name)
+    tracing = tracing_of(os.environ, clock, version=__version__, process=name)
+    if tracing is not None:
+        stack.push_async_callback(asyncio.to_thread, tracing.close)
+    return Ground(settings, clock, database, writer, judging, definitions, name, tracing)
 
 
-def _shards(ground: Ground, dispatcher: Dispatcher, beat: Beat) -> Shards:
-    settings, loop = ground.settings, asyncio.get_running_loop()
-    shared = not ground.database.is_sqlite
-    settle_us: Micros = duration_us(settings.settle)
+def _verdicts(ground: Ground, dispatcher: Dispatcher) -> Verdicts:
+    loop = asyncio.get_running_loop()
 
     def call_soon(call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
 
+    return Verdicts(
+        max_depth=ground.settings.max_depth, dispatcher=dispatcher, call_soon=call_soon, tracing=ground.tracing
+    )
+
+
+def _shards(ground: Ground, verdicts: Verdicts, beat: Beat) -> Shards:
+    settings, shared = ground.settings, not ground.database.is_sqlite
+    settle_us: Micros = duration_us(settings.settle)
     ledger = Ledger(settle_us=settle_us, beats=not shared)
-    verdicts = Verdicts(max_depth=settings.max_depth, dispatcher=dispatcher, call_soon=call_soon)
     tail = Tail()
 
     def make(shard: int) -> Evaluator:
@@ -444,7 +443,10 @@ async def _dispatcher(stack: AsyncExitStack, ground: Ground) -> Dispatcher:
     )
     jitter = Random()  # noqa: S311 - spreads retries, hides nothing
     performer = Performer(ports, clock=ground.clock, definition=definitions.automation, random=jitter)
-    return Dispatcher(performer, database=ground.database, writer=ground.writer, clock=ground.clock, owner=ground.name)
+    return Dispatcher(
+        performer, database=ground.database, writer=ground.writer, clock=ground.clock, owner=ground.name,
+        tracing=ground.tracing,
+    )  # fmt: skip
 
 
 @contextmanager
