@@ -7,11 +7,13 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.flows.bench import Bench, until
 from tests.servers import ON_BOTH
+from tocsin.errors import Unavailable
 from tocsin.flows.processes import Process, identify, session
 from tocsin.schemas.run import Run, RunState
 from tocsin.store import queues, runs
@@ -323,6 +325,38 @@ async def test_a_run_that_may_not_begin_any_more_never_begins(bench: Bench) -> N
     await until(lambda: bench.worker.running == 0)
     assert bench.told() == ["pending", "cancelled"]
     assert not (bench.path / "began").exists()
+
+
+async def test_a_run_that_is_handed_back_and_taken_again_at_once_is_followed_to_its_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer to its first claim is lost: it is the worker's, which does not know of it."""
+    bench.shell("echo begun; while [ ! -e go ]; do sleep 0.02; done")
+    records = bench.worker._records
+    claim, release, heard = records.claim, records.release, asyncio.Event()
+    lost: list[Run] = []
+
+    async def claimed_unheard(*args: Any, **more: Any) -> list[Run]:
+        found = await claim(*args, **more)
+        if found and not lost:
+            lost.extend(found)
+            raise Unavailable("the database broke off")
+        return found
+
+    async def released_unheard(run: Run) -> None:
+        await release(run)
+        await heard.wait()
+
+    monkeypatch.setattr(records, "claim", claimed_unheard)
+    monkeypatch.setattr(records, "release", released_unheard)
+    bench.create()
+    await bench.began()
+    heard.set()
+    await bench.looked()
+    assert bench.worker.running == 1
+    (bench.path / "go").touch()
+    assert (await bench.ended())["state"] == "completed"
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_run_that_closes_its_output_goes_on_to_its_end(bench: Bench) -> None:

@@ -158,8 +158,9 @@ class Worker:
         task.add_done_callback(lambda done: self._left(_key(run), done))
 
     def _left(self, key: str, task: asyncio.Task[None]) -> None:
-        del self._tasks[key]
-        self._courses.pop(key, None)
+        if self._tasks.get(key) is task:  # or else it was handed back, and taken again before this was heard of
+            del self._tasks[key]
+            self._courses.pop(key, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the run %s could not be followed", key, exc_info=error)
         self._wakeup.set()
