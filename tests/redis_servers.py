@@ -19,6 +19,7 @@ from threading import Event
 import pytest
 import redis
 
+from tests.packages import can_install, install
 from tests.servers import free_port
 
 DEFAULT = "redis://127.0.0.1:6379/15"
@@ -64,6 +65,8 @@ class PrivateRedis(Redis):
     def start(self) -> None:
         """Start it and wait until it answers."""
         program = shutil.which("redis-server")
+        if program is None and install("redis-server"):
+            program = shutil.which("redis-server")
         if program is None:
             pytest.fail(MISSING)
         settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
@@ -113,12 +116,15 @@ def found() -> tuple[str | None, str]:
         return named, "the one that TOCSIN_TEST_REDIS names"
     if _fits(DEFAULT):
         return DEFAULT, "the one on 127.0.0.1:6379"
-    return None, "a private one, started when it is needed" if shutil.which("redis-server") else "none: its tests fail"
+    if shutil.which("redis-server"):
+        return None, "a private one, started when it is needed"
+    return None, "a private one, installed when it is needed" if can_install() else "none: its tests fail"
 
 
 def is_missing() -> bool:
     """Return whether there is no server, none can be started, and nobody insists on one."""
-    return found()[0] is None and shutil.which("redis-server") is None and "CI" not in os.environ
+    there = shutil.which("redis-server") is not None or can_install()
+    return found()[0] is None and not there and "CI" not in os.environ
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 `TOCSIN_TEST_POSTGRES` names a server by the URL of a role that may create databases; `private` asks for one of our own.
 Without it, the server on the default port is taken when it lets `postgres` in, else a private one is started from the
-programs that are installed. Where there is none, its tests are left out; under `CI` they fail.
+programs that are installed, or can be without questions. Where there is none, its tests are left out; under `CI` they
+fail.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.packages import can_install, install
 from tocsin.store.tables import compatibility, metadata
 
 DEFAULT = "postgresql://postgres@127.0.0.1:5432/postgres"
@@ -121,14 +123,15 @@ def found() -> tuple[str | None, str]:
     try:
         psycopg.connect(DEFAULT, connect_timeout=CONNECT_S).close()
     except psycopg.Error:
-        here = "a private one, started when it is needed" if programs() else "none: its tests fail"
-        return None, here
+        if programs():
+            return None, "a private one, started when it is needed"
+        return None, "a private one, installed when it is needed" if can_install() else "none: its tests fail"
     return DEFAULT, "the one on 127.0.0.1:5432"
 
 
 def is_missing() -> bool:
     """Return whether there is no server, none can be started, and nobody insists on one."""
-    return found()[0] is None and programs() is None and "CI" not in os.environ
+    return found()[0] is None and programs() is None and not can_install() and "CI" not in os.environ
 
 
 @contextmanager
@@ -139,6 +142,8 @@ def postgres_server() -> Iterator[Postgres]:
         yield Postgres(url)
         return
     installed = programs()
+    if installed is None and install("postgresql"):
+        installed = programs()
     if installed is None:
         missing = "there is no PostgreSQL: install it (Debian: apt-get install postgresql) or set TOCSIN_TEST_POSTGRES"
         pytest.fail(missing)
