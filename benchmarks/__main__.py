@@ -17,7 +17,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import acting, crowds, footprint, ingest, judging, matching, mixes, silence
+from benchmarks import acting, crowds, footprint, ingest, judging, many, matching, mixes, silence
 from benchmarks.effort import Effort
 from benchmarks.sampling import Profiler
 from benchmarks.table import Row, as_json, text
@@ -45,6 +45,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": footprint.memory,
     "starts": footprint.starting,
     "installed": footprint.installed,
+    "changing": many.changing,
+    "loading": many.loading,
 }
 
 

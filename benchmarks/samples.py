@@ -38,6 +38,36 @@ def counting(count: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def rich(count: int) -> list[dict[str, Any]]:
+    """Return automations with all that people write: four types, owners, runbooks, two actions and templates."""
+    return [_rich(number) for number in range(count)]
+
+
+def _rich(number: int) -> dict[str, Any]:
+    team = f"team-{number % 50}"
+    job_of_team = {"id": f"job/{number}", "env": "prod", "team": team}
+    by_id: dict[str, Any] = {"match": job_of_team, "for_each": ["id"]}
+    again = {"expect": "job.failed", "where": "payload.attempt > `1`"} | by_id
+    triggers = (
+        {"expect": ["job.failed", "job.crashed"], "threshold": 3, "within": "10m"} | by_id,
+        {"type": "absence", "after": "job.started", "expect": "job.finished", "until": "job.cancelled",
+         "within": "30m", "grace": "2m"} | by_id,
+        {"type": "sequence", "triggers": [{"expect": "job.started"} | by_id, again], "for_each": ["id"],
+         "within": "1h"},
+        {"expect": "job.*", "match": {"id": f"job/{number}", "env": ["prod", "stage", "!dev*"]},
+         "match_related": {"role": "flow", "id": "flow/*"}, "for_each": ["id", "env"], "threshold": 5, "within": "1h"},
+    )  # fmt: skip
+    text = "{{ automation.name }} fired for {{ labels.id }}: {{ firing.reason }}"
+    return {
+        "name": f"rich-{number}",
+        "description": f"Watches job {number} of {team}, and tells the people who are on call for it",
+        "severity": "high", "owner": f"{team}@example.org", "runbook": f"https://runbooks.example.org/jobs/{number}",
+        "tags": ["jobs", team], "trigger": triggers[number % len(triggers)],
+        "actions": [{"type": "call-webhook", "url": f"http://127.0.0.1:9/hooks/{number % 50}",
+                     "body": json.dumps({"text": text})}, {"type": "log"}],
+    }  # fmt: skip
+
+
 def calling(name: str, trigger: dict[str, Any], port: int, *, body: str) -> dict[str, Any]:
     """Return an automation with one webhook action to a local sink."""
     action = {"type": "call-webhook", "url": f"http://127.0.0.1:{port}/", "body": body}

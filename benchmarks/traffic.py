@@ -23,8 +23,13 @@ _OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 def post(path: str, body: bytes) -> bytes:
     """Return a POST request as bytes."""
-    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-    return head.encode() + _END + body
+    return request("POST", path, body)
+
+
+def request(method: str, path: str, body: bytes) -> bytes:
+    """Return a request with a JSON body as bytes."""
+    head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    return f"{head}content-length: {len(body)}".encode() + _END + body
 
 
 class _Messages:
