@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import (
@@ -120,6 +121,13 @@ class Event(BaseModel):
                 if not labels.get(name):
                     raise _missing_label(name, position)
         return related
+
+
+def read_deep(document: Any) -> Event:
+    """Return an event from a document that is nested deeper than pydantic's parser of JSON goes. Raises ValueError."""
+    if isinstance(document, dict) and isinstance(occurred := document.get("occurred"), str):
+        document = document | {"occurred": datetime.fromisoformat(occurred)}
+    return Event.model_validate(document)
 
 
 def identified(event: Event, identity: str) -> Event:

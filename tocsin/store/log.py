@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, and_, bindparam, func, select, update
 
-from tocsin.schemas.event import Arrival, Event, arrival, identified
+from tocsin.schemas.event import Arrival, Event, arrival, identified, read_deep
 from tocsin.schemas.firing import Decision
 from tocsin.schemas.identity import uuid7s
 from tocsin.schemas.moments import DAY, Micros
@@ -185,7 +185,7 @@ def read_arrival(row: Any) -> Arrival:
     try:
         event = _from_json(body)
     except ValueError:  # what was not parsed from JSON on its way in may be nested deeper than that parser goes
-        event = Event.model_validate(json.loads(body))
+        event = read_deep(json.loads(body))
     return Arrival(event, row.seq, row.received_us, row.time_us, chain, row.trace)
 
 

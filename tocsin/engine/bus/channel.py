@@ -91,7 +91,8 @@ class Channel:
         if group is None:
             return 0
         pending = await self.client.xpending(self.stream, GROUP)
-        return int(await self.client.xtrim(self.stream, minid=pending["min"] or group["last-delivered-id"]))
+        done = pending["min"] or group["last-delivered-id"]
+        return int(await self.client.xtrim(self.stream, minid=done, approximate=False))
 
     async def pending(self, me: str, *, most: int) -> Pending:
         """Return whose the oldest pending entries are, as one moment saw it. Raises RedisError."""

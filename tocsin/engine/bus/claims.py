@@ -20,6 +20,8 @@ TURN_ENTRIES = 500
 """How far it is looked whose turn it is, where there are several recorders."""
 STRAY_MS = 2_000
 """An entry that is ours and not in hand for so long was in an answer that got lost, in milliseconds."""
+HANDED_BACK_MS = 24 * 3600 * 1000
+"""For how long what is handed back says that nobody was heard of, in milliseconds."""
 GONE_S = 3600.0
 """A recorder that has nothing pending and was not heard of for so long is forgotten, in seconds."""
 
@@ -114,13 +116,17 @@ class Claims:
             log.warning("%d entries of the bus are taken over from a recorder that was not heard of", taken)
 
     async def hand_back(self) -> None:
-        """Let others claim at once what is still in hand; for who stops."""
-        ids = self._hands.ids()
-        for start in range(0, len(ids), CLAIM_ENTRIES):
-            part = ids[start : start + CLAIM_ENTRIES]
-            await self.channel.client.xclaim(
-                self.channel.stream, GROUP, self._me, 0, part, idle=self._claim_ms, justid=True
-            )
+        """Let others claim at once what is still ours, in hand or astray; for who stops."""
+        client, stream = self.channel.client, self.channel.stream
+        start = b"-"
+        while True:
+            found = await client.xpending_range(stream, GROUP, start, b"+", CLAIM_ENTRIES, consumername=self._me)
+            if found:
+                ids = [one["message_id"] for one in found]
+                await client.xclaim(stream, GROUP, self._me, 0, ids, idle=HANDED_BACK_MS, justid=True)
+            if len(found) < CLAIM_ENTRIES:
+                return
+            start = b"(" + found[-1]["message_id"]
 
     async def _forget(self) -> None:
         if not self._can_forget:

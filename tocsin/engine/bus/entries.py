@@ -19,7 +19,7 @@ from faststream.redis.parser import BinaryMessageFormatV1
 from pydantic import TypeAdapter
 
 from tocsin.errors import TocsinError
-from tocsin.schemas.event import RESERVED, Event, identified
+from tocsin.schemas.event import RESERVED, Event, identified, read_deep
 from tocsin.schemas.identity import uuid7_of
 from tocsin.schemas.moments import Micros
 from tocsin.sources.native import NativeParser
@@ -101,7 +101,7 @@ def read_entry(entry_id: bytes, fields: Fields | None, parser: NativeParser) -> 
         return Entry(entry_id, time_us, refused=Refused(reason, body))
     try:
         events = _theirs(entry_id, body, parser) if kind is None else _ours(body)
-    except (TocsinError, ValueError, RecursionError) as error:
+    except (TocsinError, ValueError, TypeError, RecursionError) as error:
         reason = str(error) if isinstance(error, TocsinError) else "is not what it says that it is"
         return Entry(entry_id, time_us, refused=Refused(reason, body))
     except Exception:
@@ -115,7 +115,7 @@ def _ours(body: bytes) -> list[Event]:
     try:
         events: list[Event] = _read(body)
     except ValueError:  # what was not parsed from JSON on its way in may be nested deeper than that parser goes
-        events = _EVENTS.validate_python(json.loads(body))
+        events = [read_deep(document) for document in json.loads(body)]
     if any(event.id is None or event.event.startswith(RESERVED) for event in events):
         raise ValueError
     return events

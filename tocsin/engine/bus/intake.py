@@ -51,7 +51,7 @@ DEAF_TENDS = 5
 """After so many looks at entries that nobody reads, the subscriber is begun anew."""
 APART_BYTES = 64 << 10
 """More than so many bytes are parsed in a thread, so that the event loop goes on."""
-TURN_S = (0.002, 0.05)
+TURN_S = (0.002, 0.01)
 """How long it waits for its turn before it looks again, in seconds: at first, and at most."""
 AGAIN_S = (0.1, 2.0)
 """How long it waits before it tries again what has failed."""

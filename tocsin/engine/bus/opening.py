@@ -13,7 +13,7 @@ from tocsin.store.writer import Writer
 
 
 def publisher_of(settings: Settings, clock: Clock) -> Publisher:
-    """Return the publisher of a process that takes events; it is not started. Raises TocsinError: no bus, or a wrong one."""
+    """Return the publisher of a process that takes events; it is not started. Raises TocsinError: no or a wrong bus."""
     address = address_of(_url(settings))
     strict = settings.bus_durability == "strict"
     replicas = settings.bus_replicas
@@ -24,7 +24,7 @@ def publisher_of(settings: Settings, clock: Clock) -> Publisher:
 
 
 def intake_of(settings: Settings, writer: Writer, *, parser: NativeParser, process: str) -> Intake:
-    """Return the intake of a process that records, which has a name of its own; it is not started. Raises TocsinError."""
+    """Return the intake of a process, which has a name of its own; it is not started. Raises TocsinError."""
     name = Name(settings.bus_stream, process)
     return Intake(address_of(_url(settings)), writer, name=name, parser=parser)
 
