@@ -285,11 +285,13 @@ async def _board(stack: AsyncExitStack, app: App) -> None:
         app.recorder = app.publisher = publisher_of(app.settings, app.clock)
         await app.publisher.start()
         stack.push_async_callback(app.publisher.close)
+        app.watch.trouble.append(lambda: app.publisher.problem if app.publisher is not None else "")
     if "recorder" in app.roles:
         parser = NativeParser(app.settings.limits())
         app.intake = intake_of(app.settings, app.writer, parser=parser, process=app.name)
         await app.intake.start()
         stack.push_async_callback(app.intake.close)
+        app.watch.trouble.append(lambda: app.intake.problem if app.intake is not None else "")
         app.intake.failure.add_done_callback(partial(_fail, app))
 
 

@@ -8,7 +8,7 @@ Source: https://prometheus.io/docs/practices/naming/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from fastapi import APIRouter, Request
@@ -21,16 +21,18 @@ from tocsin.app import App
 from tocsin.engine.diagnosis import behind_us
 from tocsin.engine.recorder import Recorder
 from tocsin.errors import Unavailable
-from tocsin.schemas.moments import SECOND
+from tocsin.schemas.moments import SECOND, Micros
 from tocsin.settings import ROLES
 from tocsin.store.histogram import Histogram
 from tocsin.store.vitals import Vitals
+from tocsin.store.writer import Writer
 
 router = APIRouter(tags=["health"])
 
 LOOK_S = 1.0
 """How old the look at the database may be."""
 
+_TARGETS = ("host", "channel", "own")
 _KINDS = ("automation", "flow", "source", "channel", "queue")
 
 
@@ -54,158 +56,176 @@ async def metrics(app: Running, request: Request) -> Response:
         vitals: Vitals | None = await app.watch.look(most_s=LOOK_S)
     except Unavailable:  # what the process counts itself is told all the same
         vitals = None
-    ingest: Answered = request.app.state.ingest
-    families = [*_of_process(app, ingest), *_of_parts(app), *([] if vitals is None else _of_database(vitals))]
-    families.append(_gauge("tocsin_database_up", "Whether the database answers.", int(vitals is not None)))
+    page = _Page()
+    _of_process(page, app, request.app.state.ingest)
+    _of_parts(page, app)
+    page.gauge("tocsin_database_up", "Whether the database answers.", vitals is not None)
+    if vitals is not None:
+        _of_database(page, vitals)
+    await _of_bus(page, app)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Given(families))
+    registry.register(page)
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(registry), media_type=content_type)
 
 
-class _Given:
-    """Fits Prometheus's collectors."""
+Values = float | Mapping[str, float] | Mapping[tuple[str, str], float]
+"""One value, or one for each value of a label, or of two."""
 
-    def __init__(self, families: list[Any]) -> None:
-        self._families = families
+
+class _Page:
+    """Collects what is to be shown; fits Prometheus's collectors."""
+
+    def __init__(self) -> None:
+        self._families: list[Any] = []
 
     def collect(self) -> list[Any]:
-        """Return what was given."""
+        """Return what was collected."""
         return self._families
 
     def describe(self) -> list[Any]:
         """Return nothing: what is collected once needs no check for names that are taken."""
         return []
 
+    def gauge(self, name: str, about: str, values: Values, *, by: tuple[str, ...] = ()) -> None:
+        """Show what goes up and down."""
+        from prometheus_client.core import GaugeMetricFamily
 
-Labelled = Iterable[tuple[tuple[str, ...], float]]
+        self._add(GaugeMetricFamily(name, about, labels=by), values)
 
+    def counter(self, name: str, about: str, values: Values, *, by: tuple[str, ...] = ()) -> None:
+        """Show what goes up only; `_total` is put behind its name."""
+        from prometheus_client.core import CounterMetricFamily
 
-def _gauge(name: str, about: str, value: float) -> Any:
-    from prometheus_client.core import GaugeMetricFamily
+        self._add(CounterMetricFamily(name, about, labels=by), values)
 
-    return GaugeMetricFamily(name, about, value=value)
+    def histograms(self, name: str, about: str, values: Mapping[str, Histogram], *, by: tuple[str, ...] = ()) -> None:
+        """Show how large things were."""
+        from prometheus_client.core import HistogramMetricFamily
 
+        family = HistogramMetricFamily(name, about, labels=by)
+        for label, histogram in values.items():
+            family.add_metric((label,) if by else (), buckets=list(histogram.buckets()), sum_value=histogram.sum)
+        self._families.append(family)
 
-def _counter(name: str, about: str, value: float) -> Any:
-    from prometheus_client.core import CounterMetricFamily
-
-    return CounterMetricFamily(name, about, value=value)
-
-
-def _labelled(family: Any, values: Labelled) -> Any:
-    for labels, value in values:
-        family.add_metric(labels, value)
-    return family
-
-
-def _gauges(name: str, about: str, labels: tuple[str, ...], values: Labelled) -> Any:
-    from prometheus_client.core import GaugeMetricFamily
-
-    return _labelled(GaugeMetricFamily(name, about, labels=labels), values)
-
-
-def _counters(name: str, about: str, labels: tuple[str, ...], values: Labelled) -> Any:
-    from prometheus_client.core import CounterMetricFamily
-
-    return _labelled(CounterMetricFamily(name, about, labels=labels), values)
+    def _add(self, family: Any, values: Values) -> None:
+        if isinstance(values, Mapping):
+            for labels, value in values.items():
+                family.add_metric((labels,) if isinstance(labels, str) else labels, value)
+        else:
+            family.add_metric((), values)
+        self._families.append(family)
 
 
-def _histograms(name: str, about: str, label: str, values: Mapping[str, Histogram]) -> Any:
-    from prometheus_client.core import HistogramMetricFamily
-
-    family = HistogramMetricFamily(name, about, labels=(label,) if label else ())
-    for value, histogram in values.items():
-        family.add_metric((value,) if label else (), buckets=list(histogram.buckets()), sum_value=histogram.sum)
-    return family
-
-
-def _of_process(app: App, ingest: Answered) -> Iterator[Any]:
-    """Return what came in, and what was judged and done here."""
+def _of_process(page: _Page, app: App, ingest: Answered) -> None:
+    """Show what came in, and what was judged and done here."""
     roles = ",".join(role for role in ROLES if role in app.roles)
-    yield _gauges("tocsin_info", "What runs here.", ("version", "roles"), [((__version__, roles), 1)])
-    yield _counters("tocsin_ingest_requests", "Requests that brought events, by the status of the answer.", ("status",),
-                    [((str(status),), count) for status, count in sorted(dict(ingest.answered).items())])  # fmt: skip
-    yield _counter("tocsin_events_accepted", "Events of requests that were accepted.", app.recorder.accepted)
+    page.gauge("tocsin_info", "What runs here.", {(__version__, roles): 1}, by=("version", "roles"))
+    answered = {str(status): count for status, count in sorted(dict(ingest.answered).items())}
+    page.counter("tocsin_ingest_requests", "Requests that brought events, by answer.", answered, by=("status",))
+    page.counter("tocsin_events_accepted", "Events of requests that were accepted.", app.recorder.accepted)
     duplicates = app.recorder.duplicates if isinstance(app.recorder, Recorder) else 0
-    yield _counter("tocsin_events_duplicate", "Accepted events that were known already.", duplicates)
-    yield _gauge("tocsin_events_waiting", "Events that wait to become durable.", app.recorder.waiting)
+    duplicates += app.intake.duplicates if app.intake is not None else 0
+    page.counter("tocsin_events_duplicate", "Events that were known already.", duplicates)
+    page.gauge("tocsin_events_waiting", "Events that wait to become durable.", app.recorder.waiting)
     recorded = sum(writer.events for writer in _writers(app).values())
-    yield _counter("tocsin_events_recorded", "Events appended to the log here, the engine's own too.", recorded)
-    yield _counter("tocsin_events_judged", "Events judged here, once for each shard.", app.shards.judged)
-    yield _counters("tocsin_firings", "Firings of automations judged here.", ("verdict", "mode"),
-                    list(dict(app.verdicts.fired).items()))  # fmt: skip
-    yield _counter("tocsin_loops_stopped", "Loops of automations that were stopped.", app.verdicts.trouble["loop"])
-    yield _counter("tocsin_judge_errors", "Times an automation failed to judge.", app.verdicts.trouble["error"])
-    outcomes = app.dispatcher.outcomes
-    yield _counters("tocsin_action_attempts", "Attempts at actions, by what came of them.", ("type", "outcome"),
-                    list(dict(outcomes.ended).items()))  # fmt: skip
-    yield _histograms("tocsin_action_seconds", "How long attempts at actions took.", "", {"": outcomes.seconds})
+    page.counter("tocsin_events_recorded", "Events appended to the log here, the engine's own too.", recorded)
+    page.counter("tocsin_events_judged", "Events judged here, once for each shard.", app.shards.judged)
+    verdicts, outcomes = app.verdicts, app.dispatcher.outcomes
+    page.counter("tocsin_firings", "Firings judged here.", dict(verdicts.fired), by=("verdict", "mode"))
+    page.counter("tocsin_loops_stopped", "Loops of automations that were stopped.", verdicts.trouble["loop"])
+    page.counter("tocsin_judge_errors", "Times an automation failed to judge.", verdicts.trouble["error"])
+    attempts = dict(outcomes.ended)
+    page.counter("tocsin_action_attempts", "Attempts at actions, by outcome.", attempts, by=("type", "outcome"))
+    page.histograms("tocsin_action_seconds", "How long attempts at actions took.", {"": outcomes.seconds})
 
 
-def _of_parts(app: App) -> Iterator[Any]:
-    """Return how the parts of this process are."""
-    writers = _writers(app)
-    yield _histograms("tocsin_commit_seconds", "How long groups of units took with their commit.", "writer",
-                      {name: writer.seconds for name, writer in writers.items()})  # fmt: skip
-    yield _histograms("tocsin_commit_units", "How many units shared a commit.", "writer",
-                      {name: writer.units for name, writer in writers.items()})  # fmt: skip
-    yield _gauges("tocsin_writer_waiting_units", "Units that wait for the writer.", ("writer",),
-                  [((name,), writer.waiting) for name, writer in writers.items()])  # fmt: skip
-    sizes: dict[str, list[int]] = {kind: [0, 0, 0] for kind in ("host", "channel", "own")}
-    for target, (running, waiting) in app.dispatcher.lanes().items():
-        lanes = sizes[target.partition("/")[0]]
-        lanes[0], lanes[1], lanes[2] = lanes[0] + 1, lanes[1] + running, lanes[2] + waiting
-    yield _gauges("tocsin_lanes", "Targets at which actions are under way.", ("target",),
-                  [((kind,), lanes[0]) for kind, lanes in sizes.items()])  # fmt: skip
-    yield _gauges("tocsin_lane_actions", "Actions in the lanes of targets.", ("target", "state"),
-                  [((kind, state), lanes[place]) for kind, lanes in sizes.items()
-                   for place, state in ((1, "running"), (2, "waiting"))])  # fmt: skip
-    yield _gauge("tocsin_shards_owned", "Shards that are judged here.", len(app.shards.owned))
-    yield _gauge("tocsin_runs_followed", "Runs of flows that this process follows.", app.worker.running)
-    yield _gauges("tocsin_definitions", "Definitions in force.", ("kind",),
-                  [((kind,), len(app.definitions.entries(kind))) for kind in _KINDS])  # fmt: skip
-    yield _gauge("tocsin_parts_in_trouble", "Parts that do not work now.", sum(map(bool, app.watch.inside().trouble)))
-    heartbeat = app.heartbeat
-    if heartbeat is not None:
-        yield _counter("tocsin_heartbeats", "Heartbeats that the outside check has taken.", heartbeat.sent)
+def _of_parts(page: _Page, app: App) -> None:
+    """Show how the parts of this process are."""
+    writers, of = _writers(app), ("writer",)
+    seconds = {name: writer.seconds for name, writer in writers.items()}
+    page.histograms("tocsin_commit_seconds", "How long groups of units took with their commit.", seconds, by=of)
+    units = {name: writer.units for name, writer in writers.items()}
+    page.histograms("tocsin_commit_units", "How many units shared a commit.", units, by=of)
+    waiting = {name: writer.waiting for name, writer in writers.items()}
+    page.gauge("tocsin_writer_waiting_units", "Units that wait for a writer.", waiting, by=of)
+    _lanes(page, app)
+    page.gauge("tocsin_shards_owned", "Shards that are judged here.", len(app.shards.owned))
+    page.gauge("tocsin_runs_followed", "Runs of flows that this process follows.", app.worker.running)
+    definitions = {kind: len(app.definitions.entries(kind)) for kind in _KINDS}
+    page.gauge("tocsin_definitions", "Definitions in force.", definitions, by=("kind",))
+    troubled = sum(map(bool, app.watch.inside().trouble))
+    page.gauge("tocsin_parts_in_trouble", "Parts that do not do their work now.", troubled)
+    if app.heartbeat is not None:
+        page.counter("tocsin_heartbeats", "Heartbeats that the outside check has taken.", app.heartbeat.sent)
 
 
-def _writers(app: App) -> dict[str, Any]:
+def _writers(app: App) -> dict[str, Writer]:
     return {"log": app.writer} | ({} if app.judging is app.writer else {"judging": app.judging})
 
 
-def _of_database(vitals: Vitals) -> Iterator[Any]:
-    """Return how all processes are doing together."""
-    lag_us = 0 if vitals.unjudged_us is None else max(0, vitals.at_us - vitals.unjudged_us)
-    yield _counter("tocsin_log_events", "Events in the log since its beginning.", vitals.seq)
-    yield _gauge("tocsin_log_age_seconds", "How long ago events could be received.",
-                 max(0, vitals.at_us - vitals.received_us) / SECOND if vitals.received_us else 0)  # fmt: skip
-    yield _gauge("tocsin_lag_seconds", "Age of the oldest event that was not judged.", lag_us / SECOND)
-    yield _gauge("tocsin_judging_behind_seconds", "How late judging is, of events and of silence.",
-                 behind_us(vitals) / SECOND)  # fmt: skip
-    yield _gauge("tocsin_unjudged_events", "Events that were not judged.", max(0, vitals.seq - vitals.judged_seq)
-                 if vitals.unjudged_us is not None else 0)  # fmt: skip
-    if vitals.next_us is not None:
-        yield _gauge("tocsin_next_deadline_timestamp_seconds", "When the next moment is due.", vitals.next_us / SECOND)
-    overdue_us = 0 if vitals.next_us is None else max(0, vitals.at_us - vitals.next_us)
-    yield _gauge("tocsin_deadline_overdue_seconds", "How long the next moment has been due.", overdue_us / SECOND)
-    yield _gauges("tocsin_intents", "Actions to be done, being done, and failed for good.", ("state",),
-                  [((state,), count) for state, count in vitals.intents.items()])  # fmt: skip
-    late_us = 0 if vitals.due_us is None else max(0, vitals.at_us - vitals.due_us)
-    yield _gauge(
-        "tocsin_intents_late_seconds", "How long an action has been due that nobody performs.", late_us / SECOND
-    )
-    yield _gauge("tocsin_open_misses", "Misses that are not resolved.", vitals.open_misses)
-    yield _gauges("tocsin_runs", "Runs of flows that have not ended.", ("state",),
-                  [((state,), count) for state, count in vitals.runs.items()])  # fmt: skip
-    yield _gauge("tocsin_queues_paused", "Queues that are paused.", len(vitals.paused))
-    alive = [((role,), sum(role in one.roles for one in vitals.processes)) for role in ROLES]
-    yield _gauges("tocsin_processes", "Processes that are alive, by role.", ("role",), alive)
-    yield _gauge("tocsin_shards", "Shards among which automations are divided.", len(vitals.shards))
-    free = sum(shard.owner is None for shard in vitals.shards) if len(vitals.shards) > 1 else 0
-    yield _gauge("tocsin_shards_unowned", "Shards that nobody judges.", free)
-    yield _counter("tocsin_outages", "Outages of our own (law S2).", vitals.outages)
-    yield _counter("tocsin_bus_refusals", "Entries of the bus that were no events.", vitals.refusals)
-    yield _gauge("tocsin_database_bytes", "Size of the database.", vitals.size_bytes)
+def _lanes(page: _Page, app: App) -> None:
+    lanes = dict.fromkeys(_TARGETS, 0)
+    actions = {(target, state): 0 for target in _TARGETS for state in ("running", "waiting")}
+    for name, (running, waiting) in app.dispatcher.lanes().items():
+        target = name.partition("/")[0]
+        lanes[target] += 1
+        actions[target, "running"] += running
+        actions[target, "waiting"] += waiting
+    page.gauge("tocsin_lanes", "Targets at which actions are under way.", lanes, by=("target",))
+    page.gauge("tocsin_lane_actions", "Actions in the lanes of targets.", actions, by=("target", "state"))
+
+
+def _of_database(page: _Page, seen: Vitals) -> None:
+    """Show how all processes are doing together."""
+    page.counter("tocsin_log_events", "Events in the log since its beginning.", seen.seq)
+    page.gauge("tocsin_log_age_seconds", "How long ago events could be received.", _ago(seen, seen.received_us or None))
+    page.gauge("tocsin_lag_seconds", "Age of the oldest event that was not judged.", _ago(seen, seen.unjudged_us))
+    behind_s = behind_us(seen) / SECOND
+    page.gauge("tocsin_judging_behind_seconds", "How late judging is, of events and of silence.", behind_s)
+    unjudged = seen.seq - seen.judged_seq if seen.unjudged_us is not None else 0
+    page.gauge("tocsin_unjudged_events", "Events that were not judged.", unjudged)
+    if seen.next_us is not None:
+        page.gauge("tocsin_next_deadline_timestamp_seconds", "When the next moment is due.", seen.next_us / SECOND)
+    page.gauge("tocsin_deadline_overdue_seconds", "Since when the next moment has been due.", _ago(seen, seen.next_us))
+    page.gauge("tocsin_intents", "Actions to be done, being done, failed for good.", seen.intents, by=("state",))
+    page.gauge("tocsin_intents_late_seconds", "Since when an action that waits has been due.", _ago(seen, seen.due_us))
+    page.gauge("tocsin_open_misses", "Misses that are not resolved.", seen.open_misses)
+    page.gauge("tocsin_runs", "Runs of flows that have not ended.", seen.runs, by=("state",))
+    page.gauge("tocsin_queues_paused", "Queues that are paused.", len(seen.paused))
+    alive = {str(role): sum(role in one.roles for one in seen.processes) for role in ROLES}
+    page.gauge("tocsin_processes", "Processes that are alive, by role.", alive, by=("role",))
+    page.gauge("tocsin_shards", "Shards among which automations are divided.", len(seen.shards))
+    free = sum(shard.owner is None for shard in seen.shards) if len(seen.shards) > 1 else 0
+    page.gauge("tocsin_shards_unowned", "Shards that nobody judges.", free)
+    page.counter("tocsin_outages", "Outages of our own (law S2).", seen.outages)
+    page.counter("tocsin_bus_refusals", "Entries of the bus that were no events.", seen.refusals)
+    page.gauge("tocsin_database_bytes", "Size of the database.", seen.size_bytes)
+
+
+def _ago(seen: Vitals, moment_us: Micros | None) -> float:
+    """Return how long a moment is past, in seconds; 0 when it is none, or still to come."""
+    return 0.0 if moment_us is None else max(0, seen.at_us - moment_us) / SECOND
+
+
+async def _of_bus(page: _Page, app: App) -> None:
+    """Show what is in the bus, as far as this process knows it."""
+    if app.intake is not None:
+        figures = app.intake.figures
+    elif app.publisher is not None:
+        try:
+            figures = await app.publisher.figures()
+        except Unavailable:
+            page.gauge("tocsin_bus_up", "Whether the bus answers.", 0)
+            return
+    else:
+        return
+    up = app.intake is None or not app.intake.problem
+    page.gauge("tocsin_bus_up", "Whether the bus answers.", up)
+    page.gauge("tocsin_bus_entries", "Entries in the stream of the bus.", figures.length)
+    page.gauge("tocsin_bus_pending_entries", "Entries that are delivered and not recorded.", figures.pending)
+    page.gauge("tocsin_bus_unread_entries", "Entries that are not delivered yet.", figures.unread)
+    oldest_us = app.clock.now_us() if figures.oldest_us is None else figures.oldest_us
+    oldest_s = max(0, app.clock.now_us() - oldest_us) / SECOND
+    page.gauge("tocsin_bus_oldest_seconds", "Age of the oldest entry that is not recorded.", oldest_s)
