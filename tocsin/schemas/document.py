@@ -132,7 +132,7 @@ def read_document(
         InvalidDefinition: with every problem, each with its field.
     """
     file = _shaped("", "", data)
-    linker = Linker({section: names | set(beside[section]) for section, names in _declared([file]).items()})
+    linker = Linker({section: _Both(names, beside[section]) for section, names in _declared([file]).items()})
     together = _Together()
     _check(file, linker, together.take, secrets=secrets if restricted else None)
     if file.findings:
@@ -163,7 +163,7 @@ def parse_definition(
         raise InvalidDefinition(problems_of(findings_of(error, _TYPES[section], data), data)) from None
     findings: list[Finding] = []
     if beside is not None:
-        own = {section: _Also(spec.name, beside.get(section, {}))}
+        own = {section: _Both((spec.name,), beside.get(section, {}))}
         findings += Linker({name: beside.get(name, {}) for name in SECTIONS} | own).findings(spec)
     if restricted:
         findings += forbidden(spec, secrets=secrets)
@@ -216,22 +216,22 @@ def _check(file: _File, linker: Linker, take: Take, *, secrets: Collection[str] 
             take(section, spec)
 
 
-class _Also(Collection[str]):
-    """The names of a section and one more, without a copy of them."""
+class _Both(Collection[str]):
+    """The names of two collections together, without a copy of them."""
 
-    def __init__(self, name: str, names: Collection[str]) -> None:
-        self._name = name
-        self._names = names
+    def __init__(self, some: Collection[str], others: Collection[str]) -> None:
+        self._some = some
+        self._others = others
 
     def __contains__(self, name: object) -> bool:
-        return name == self._name or name in self._names
+        return name in self._some or name in self._others
 
     def __iter__(self) -> Iterator[str]:
-        yield self._name
-        yield from self._names
+        yield from self._some
+        yield from (name for name in self._others if name not in self._some)
 
     def __len__(self) -> int:
-        return 1 + len(self._names)
+        return len(self._some) + len(self._others)
 
 
 class _Together:

@@ -7,9 +7,10 @@ of the text is cheaper than keeping the place of each value.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -20,6 +21,7 @@ from tocsin.schemas.spec import Path
 from tocsin.schemas.yaml_text import Place, places_of
 
 _LISTED = 20
+_COMPARED, _ALIKE = 1_000, 3  # so many names are compared; of more, those that begin with the same characters
 _KINDS = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
 
 
@@ -67,12 +69,22 @@ def field_of(finding: Finding, data: Any) -> str:
 
 
 def nearest(name: object, known: Iterable[str], *, else_say: str = "") -> str:
-    """Return `did you mean ...?` with the nearest known name, or when none is near `else_say`, by default all names."""
-    near = get_close_matches(str(name).lower(), names := sorted(known), n=1)
+    """Return `did you mean ...?` with the nearest known name, or when none is near `else_say`, by default all names.
+
+    Of very many names only those are compared that begin alike, and not all of them.
+    """
+    wanted, names = str(name).lower(), sorted(_like(str(name), known))
+    near = get_close_matches(wanted, names, n=1)
     if near:
         return f"did you mean `{near[0]}`?"
     more = ", …" if len(names) > _LISTED else ""
     return else_say or f"known here: {', '.join(f'`{known_name}`' for known_name in names[:_LISTED])}{more}"
+
+
+def _like(name: str, known: Iterable[str]) -> Collection[str]:
+    if isinstance(known, Sized) and len(known) > _COMPARED:
+        return list(islice((one for one in known if one[:_ALIKE] == name[:_ALIKE]), _COMPARED))
+    return list(known)
 
 
 def _place(finding: Finding, places: Mapping[Path, tuple[Place, Place]]) -> Place:
