@@ -22,7 +22,7 @@ from tocsin.store import log
 from tocsin.store.database import Database
 from tocsin.store.writer import Writer
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 BLIND_AFTER_US = 3 * SECOND
 
 

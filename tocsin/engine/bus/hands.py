@@ -12,6 +12,7 @@ Place = tuple[int, int]
 Delivered = tuple[bytes, Fields | None]
 """An entry as Redis delivers it: its id and its fields (None: it was deleted since)."""
 
+OPEN = 1 << 62
 OVERHEAD_BYTES = 200  # what an entry costs beside its text, about
 
 
@@ -29,6 +30,8 @@ class Hands:
         self.empty.set()
         self._room = asyncio.Event()
         self._room.set()
+        self._turn = asyncio.Event()
+        self._turn.set()
 
     def __contains__(self, entry_id: bytes) -> bool:
         """Return whether an entry is held, also while it is being appended."""
@@ -58,13 +61,25 @@ class Hands:
             self.changed.set()
 
     async def room(self) -> None:
-        """Wait until there is room for more."""
+        """Wait until there is room for more, and it is our turn to append.
+
+        Who waits for another one's append reads no further, or else what both hold would alternate entry by entry.
+        """
         await self._room.wait()
+        await self._turn.wait()
+
+    def in_turn(self, *, ours: bool) -> None:
+        """Note whether it is our turn to append."""
+        if ours or self._most == OPEN:
+            self._turn.set()
+        else:
+            self._turn.clear()
 
     def open(self) -> None:
         """Say that there is room, whatever is held: nobody is to wait any longer."""
-        self._most = 1 << 62
+        self._most = OPEN
         self._room.set()
+        self._turn.set()
 
     def oldest(self) -> bytes | None:
         """Return the id of the oldest entry that is not being appended."""

@@ -184,6 +184,7 @@ class Intake:
                     continue
                 # The stream was thrown away with what it knew: what is in hand was acknowledged to its senders.
                 taken = self._hands.take(None, entries=APPEND_ENTRIES, most_bytes=APPEND_BYTES)
+            self._hands.in_turn(ours=bool(taken))
             if not taken:
                 await self._pause(pause_s)
                 pause_s = min(2 * pause_s, TURN_S[1])
