@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from fastapi import APIRouter
 
 from tocsin.api.answers import Json
@@ -20,7 +22,9 @@ async def is_alive() -> Json:
 async def is_ready(app: Running) -> Json:
     """Say whether the server does its work, and how far behind it is; 503 when it does not."""
     readiness = await app.readiness()
-    return Json(readiness, 200 if readiness.ready else 503)
+    if readiness.ready:
+        return Json(readiness)
+    return Json({**asdict(readiness), "error": f"not ready: {readiness.reason}", "errors": []}, 503)
 
 
 @router.get("/api/diagnosis")

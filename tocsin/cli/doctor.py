@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from tocsin.cli.client import Client
 from tocsin.cli.configuration import read_settings
-from tocsin.errors import InvalidInput, NotFound, TocsinError
-from tocsin.schemas.document import Document
-from tocsin.schemas.secret import SecretReference
+from tocsin.clock import SystemClock
+from tocsin.engine.diagnosis import Finding, diagnose
+from tocsin.errors import TocsinError, Unavailable
+from tocsin.review.check import check
+from tocsin.schemas.moments import duration_us
 from tocsin.settings import Settings
-from tocsin.store import schema
+from tocsin.store import postgres, schema, vitals
 from tocsin.store.database import Database
-from tocsin.store.files import read_definitions
 
 _ENOUGH_BYTES = 1 << 30
+_SECRET = frozenset({"token", "emit_token", "database", "bus", "heartbeat_url"})  # or some part of it is
 _ALIKE = 0.85  # two letters exchanged or one left out; TOCSIN_ATTEMPT and others belong to runs
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    finding: str
-    ok: bool = True
 
 
 def examine(path: Path | None) -> Iterator[Finding]:
     """Look at settings, home, definitions, secrets and server, and say what was found."""
+    configured: Settings | None = None
     try:
         configured = read_settings()
     except TocsinError as error:
@@ -46,10 +38,14 @@ def examine(path: Path | None) -> Iterator[Finding]:
         yield _home(configured.home)
         if configured.database is not None:
             yield _database(configured.database)
+        if configured.bus is not None:
+            yield _bus(configured)
     yield from _misspelt()
     if path is not None:
         yield from _definitions(path)
-    yield from _server()
+    answered = yield from _server()
+    if not answered and configured is not None and configured.database is not None:
+        yield from _by_itself(configured)
 
 
 def _settings(configured: Settings) -> str:
@@ -68,7 +64,7 @@ def _misspelt() -> Iterator[Finding]:
 
 
 def _shown(name: str, value: Any) -> str:
-    return "set" if "token" in name or name == "database" else str(value)
+    return "set" if name in _SECRET else str(value)
 
 
 def _home(home: Path) -> Finding:
@@ -97,54 +93,60 @@ def _database(url: str) -> Finding:
     return Finding("database", message, ok=False)
 
 
+def _bus(configured: Settings) -> Finding:
+    from tocsin.engine.bus.checkup import check_up
+
+    try:
+        return Finding("bus", asyncio.run(check_up(configured)))
+    except TocsinError as error:
+        return Finding("bus", str(error), ok=False)
+
+
 def _definitions(path: Path) -> Iterator[Finding]:
     try:
-        document = read_definitions(path)
-    except InvalidInput as error:
-        yield Finding("definitions", f"{len(error.problems)} things are wrong, see tocsin check {path}", ok=False)
+        checked = check(path)
+    except TocsinError as error:
+        yield Finding("definitions", str(error), ok=False)
         return
-    yield Finding("definitions", f"{path}: {', '.join(_counts(document)) or 'nothing is defined'}")
-    for reference in dict.fromkeys(map(str, _secrets(document))):
-        yield _secret(next(one for one in _secrets(document) if str(one) == reference))
+    if checked.problems:
+        yield Finding("definitions", f"{len(checked.problems)} things are wrong, see tocsin check {path}", ok=False)
+        return
+    yield Finding("definitions", f"{path}: {checked.summary()}")
+    missing = checked.missing(os.environ, lambda file: Path(file).read_text(encoding="utf-8"))
+    for said in missing:
+        yield Finding("secret", said, ok=False)
+    if there := len(checked.secrets) - len(missing):
+        yield Finding("secret", f"{there} of {len(checked.secrets)} are there")
 
 
-def _counts(document: Document) -> Iterator[str]:
-    for section in type(document).model_fields:
-        if count := len(getattr(document, section)):
-            yield f"{count} {section}"
-
-
-def _secrets(value: Any) -> Iterator[SecretReference]:
-    """Return every reference to a secret below a value."""
-    if isinstance(value, SecretReference):
-        yield value
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _secrets(getattr(value, name))
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _secrets(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _secrets(inner)
-
-
-def _secret(reference: SecretReference) -> Finding:
-    try:
-        reference.resolve(os.environ, lambda file: Path(file).read_text(encoding="utf-8"))
-    except NotFound as error:
-        return Finding("secret", str(error), ok=False)
-    return Finding("secret", f"{reference} is there")
-
-
-def _server() -> Iterator[Finding]:
+def _server() -> Generator[Finding, None, bool]:
+    """Ask a server how it is, and what is wrong with all processes that share its database; return if one answered."""
     try:
         with Client() as client:
-            ready = client.get("/readyz") or {}
-            yield Finding("server", f"{client.url} is ready")
+            try:
+                ready = client.get("/readyz")
+                yield Finding("server", f"{client.url} is ready, judging is {ready['lag_s']:g} s late")
+            except Unavailable as error:
+                yield Finding("server", str(error), ok=False)
+                if not client.alive():
+                    return False
+            yield from (Finding(**one) for one in client.get("/api/diagnosis")["items"])
     except TocsinError as error:
         yield Finding("server", str(error), ok=False)
+        return False
+    return True
+
+
+def _by_itself(configured: Settings) -> Iterator[Finding]:
+    """Look at the database, where no server says what is wrong."""
+    try:
+        database = Database(configured.database_url())
+        try:
+            now_us = SystemClock().now_us() if database.is_sqlite else database.read(postgres.now_us)
+            seen = database.read(vitals.look, now_us=now_us)
+        finally:
+            database.close()
+    except TocsinError as error:
+        yield Finding("database", str(error), ok=False)
         return
-    for name, value in ready.items():
-        if "lag" in name:
-            yield Finding(name, str(value))
+    yield from diagnose(seen, blind_after_us=duration_us(configured.blind_after), shared=not database.is_sqlite)
