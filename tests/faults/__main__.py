@@ -29,17 +29,23 @@ def main() -> int:
     parser.add_argument("--control", choices=sorted(CONTROLS), default="-", help="take a safety away, to see it missed")
     parser.add_argument("--layout", choices=sorted(LAYOUTS), default="", help="which processes there are (by the seed)")
     parser.add_argument("--keep", type=Path, help="a folder for what was said, kept also when all is well")
+    parser.add_argument("--most-wrong", type=int, default=5, help="stop when so many went wrong (5)")
     parser.add_argument("--verbose", action="store_true", help="tell the whole account of each")
     return asyncio.run(_run(parser.parse_args()))
 
 
 async def _run(options: argparse.Namespace) -> int:
     bad: list[str] = []
+    done = 0
     kept = Path(tempfile.mkdtemp(prefix="tocsin-faults-kept-")) if options.keep is None else options.keep
     async with stores() as servers, host() as machine:
         for plan in _plans(options):
+            if len(bad) >= options.most_wrong:
+                break
+            done += 1
             folder = kept / f"{plan.seed}-{plan.mode}"
-            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
             began_s = time.monotonic()
             try:
                 ordeal = await suffer(plan, folder, stores=servers, host=machine)
@@ -58,7 +64,7 @@ async def _run(options: argparse.Namespace) -> int:
                 )
                 if options.keep is None:
                     shutil.rmtree(folder)
-    _print(f"{len(bad)} of {options.seeds} went wrong{': ' if bad else ''}{', '.join(bad)}")
+    _print(f"{len(bad)} of {done} went wrong{': ' if bad else ''}{', '.join(bad)}")
     if not bad and options.keep is None:
         shutil.rmtree(kept)
     return bool(bad)

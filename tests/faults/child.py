@@ -105,6 +105,5 @@ class Nursery:
 if __name__ == "__main__":
     die_with_parent()
     serving._loop_factory()  # loads the last of what a server needs
-    harm.load()
     say("loaded")
     Nursery().run()

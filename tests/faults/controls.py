@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import Connection, bindparam, update
 
+from tocsin.engine.bus.claims import Claims
+from tocsin.engine.bus.hands import Delivered
 from tocsin.engine.recorder import Receipt, Recorder
 from tocsin.schemas.event import Event, identified
 from tocsin.schemas.identity import uuid7s
-from tocsin.store import intents, states
+from tocsin.store import intents, leases, states
+from tocsin.store.states import Cursor
 from tocsin.store.tables import shards
+from tocsin.store.writer import Transaction
 
 _ANYHOW = (
     update(shards).where(shards.c.shard == bindparam("of")).values(cursor=bindparam("to"), judged_us=bindparam("to_us"))
@@ -20,37 +24,54 @@ _ANYHOW = (
 
 
 def no_claim() -> None:
-    """Nobody takes over what a process that is gone has held."""
+    """Nobody takes over what a process that is gone has held: actions, and entries of the bus."""
+
+    async def claim(self: Claims) -> None:
+        pass
+
     intents.reclaim = lambda *_, **__: 0
+    Claims._claim = claim  # type: ignore[method-assign]
 
 
 def no_fence() -> None:
-    """Who judged stores it, whether it still owns the shard or not."""
+    """Who has judged a shard goes on with it, whether it still owns it or not, and stores what it judged."""
+    tend, known = leases.tend, set[int]()
 
-    def move_cursor(connection: Any, before: states.Cursor, after: states.Cursor) -> None:
+    def move_cursor(connection: Connection, before: Cursor, after: Cursor) -> None:
         connection.execute(_ANYHOW, {"of": before.shard, "to": after.seq, "to_us": after.judged_us})
 
+    def mine_for_ever(tx: Transaction, *, owner: str, most: int) -> set[int]:
+        known.update(tend(tx, owner=owner, most=most))
+        return set(known)
+
     states.move_cursor = move_cursor
+    leases.tend = mine_for_ever
 
 
-def early_answer() -> None:
-    """Acknowledge events before they are durable."""
-    original = Recorder.record
+def early_acknowledgement() -> None:
+    """Acknowledge events before they are durable: to senders, and to the bus before the commit."""
+    record, turn = Recorder.record, Claims.turn
     doing: set[asyncio.Task[Any]] = set()
 
-    async def record(self: Recorder, events: Sequence[Event], **kwargs: Any) -> Receipt:
+    async def answered(self: Recorder, events: Sequence[Event], **more: Any) -> Receipt:
         fresh = uuid7s(0, len(events))
         named = [event if event.id is not None else identified(event, next(fresh)) for event in events]
-        task = asyncio.ensure_future(original(self, named, **kwargs))
+        task = asyncio.ensure_future(record(self, named, **more))
         doing.add(task)
         task.add_done_callback(doing.discard)
-        return Receipt(len(named), 0, [str(event.id) for event in named])
+        return Receipt(len(named), None, [str(event.id) for event in named])
 
-    Recorder.record = record  # type: ignore[method-assign]
+    async def acknowledged(self: Claims, **more: Any) -> list[Delivered]:
+        taken = await turn(self, **more)
+        await self.acknowledge(taken)
+        return taken
+
+    Recorder.record = answered  # type: ignore[method-assign]
+    Claims.turn = acknowledged  # type: ignore[method-assign]
 
 
 CONTROLS: dict[str, Callable[[], None]] = {
     "no-claim": no_claim,
     "no-fence": no_fence,
-    "early-answer": early_answer,
+    "early-acknowledgement": early_acknowledgement,
 }

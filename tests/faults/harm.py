@@ -11,6 +11,7 @@ Everything is inflicted before the server begins, by replacing what it calls. A 
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 import os
 import signal
@@ -25,10 +26,16 @@ from time import sleep
 from types import ModuleType
 from typing import Any
 
+from redis.asyncio import Redis
+
 from tests.crash.child import FAULTS, at_commit, before
 from tests.faults import controls
 from tocsin import app, clock
 from tocsin.engine import dispatcher, shards
+from tocsin.engine.bus import intake, opening
+from tocsin.engine.bus.claims import Claims
+from tocsin.engine.bus.intake import Intake
+from tocsin.engine.bus.publisher import Publisher
 from tocsin.schemas.moments import SECOND
 from tocsin.store import intents, leases, processes
 from tocsin.store.writer import Writer
@@ -45,16 +52,15 @@ BEAT_S = 0.3
 OFTEN = 0.15
 """How often a window is opened."""
 
-POINTS = dict(FAULTS)
+POINTS: dict[str, Callable[[Callable[[], None]], None]] = {
+    **FAULTS,
+    "before-acknowledgement": lambda act: before(Redis, "xack", act),
+    "before-turn": lambda act: before(Claims, "turn", act),
+    "before-publishing": lambda act: before(Publisher, "_round", act),
+}
 """The points at which a process dies or stands still."""
 
 _OFFSET = struct.Struct("<q")
-
-
-def load() -> None:
-    """Load what processes need, before they are forked."""
-    import aiohttp  # noqa: F401
-    import psycopg  # noqa: F401
 
 
 def inflict(harms: Mapping[str, float]) -> None:
@@ -84,6 +90,10 @@ def hasten() -> None:
     replace({"LEASE_US": lease_us}, dispatcher, intents)
     replace({"LEASE_US": round(SHARD_LEASE_S * SECOND), "_TEND_S": SHARD_LEASE_S / 5}, leases, shards)
     replace({"BEAT_S": BEAT_S}, app, processes)
+    assert Intake.__init__.__kwdefaults__ is not None
+    Intake.__init__.__kwdefaults__["claim_after_s"] = LEASE_S
+    replace({"TEND_EVERY_S": LEASE_S / 4}, intake)
+    opening.shown = lambda settings: settings.bus and "one"  # each process has a way of its own to the same bus
 
 
 def replace(values: Mapping[str, object], *modules: ModuleType) -> None:
@@ -128,10 +138,6 @@ def widen(random: Random, longest_s: float) -> None:
 
 
 def _widen_acknowledgements(random: Random, longest_s: float) -> None:
-    import asyncio
-
-    from redis.asyncio import Redis
-
     original = Redis.xack
 
     @wraps(original)
