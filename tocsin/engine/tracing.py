@@ -51,7 +51,7 @@ class Tracing:
 
     def __init__(self, clock: Clock, processor: SpanProcessor, *, version: str, process: str) -> None:
         """Prepare; `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_TRACES_SAMPLER` are heeded."""
-        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 
@@ -68,9 +68,10 @@ class Tracing:
             def generate_span_id(self) -> int:
                 return getattr(given, "span_id", None) or self._random.generate_span_id()
 
-        ours = Resource({"service.name": "tocsin", "service.version": version, "service.instance.id": process})
+        ours = {"service.name": "tocsin", "service.version": version, "service.instance.id": process}
+        resource = Resource.create(ours).merge(OTELResourceDetector().detect())  # what the environment says wins
         self._clock = clock
-        self._provider = TracerProvider(resource=ours.merge(Resource.create()), id_generator=Ids())
+        self._provider = TracerProvider(resource=resource, id_generator=Ids())
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("tocsin", version)
 
