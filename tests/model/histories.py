@@ -288,7 +288,7 @@ def _t1(random: Random) -> Trigger:
     else:
         trigger["timezone"] = random.choice(ZONES)
         trigger[kind] = (
-            "*/2 * * * *" if kind == "cron" else "DTSTART:20260101T000000\nRRULE:FREQ=HOURLY;BYMINUTE=0,1,2,5"
+            "*/2 * * * *" if kind == "cron" else "DTSTART:20260301T000000\nRRULE:FREQ=HOURLY;BYMINUTE=0,1,2,5"
         )
     return trigger
 

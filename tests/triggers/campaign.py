@@ -96,9 +96,13 @@ def by_model(history: History, gaps: Gaps = ()) -> list[Row]:
 
 def disagreement(history: History, random: Random, gaps: Gaps = ()) -> dict[str, Any] | None:
     """Judge a history in all ways; return what differs, or None."""
+    return compared(history, random, gaps, whole=at_once(history, gaps))
+
+
+def compared(history: History, random: Random, gaps: Gaps, *, whole: Judgement) -> dict[str, Any] | None:
+    """Compare how a history was judged at once with the other ways; return what differs, or None."""
     arrivals = read_log(history[1])
     wanted = by_model(history, gaps)
-    whole = at_once(history, gaps)
     try:
         parts = list(in_batches(history, random, gaps))
     except AssertionError as error:
@@ -192,8 +196,9 @@ def main() -> None:
     failed = fired = 0
     for seed in range(options.first, options.first + options.seeds):
         history, gaps = made(seed, options)
-        fired += bool(at_once(history, gaps).firings)
-        if disagreement(history, Random(seed), gaps) is not None:
+        whole = at_once(history, gaps)
+        fired += bool(whole.firings)
+        if compared(history, Random(seed), gaps, whole=whole) is not None:
             failed += 1
             sys.stdout.write(report(seed, history, gaps))
             if failed >= options.stop:
