@@ -277,8 +277,26 @@ async def test_an_error_of_our_own_says_nothing_of_the_inside(
     monkeypatch.setattr(app, "read", AsyncMock(side_effect=RuntimeError("the inside")))
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        answer = await client.get("/api/events")
+        answer = await client.get("/api/events", headers={"x-request-id": "from-the-proxy-7"})
     assert (answer.status_code, "the inside" in answer.text, "the inside" in caplog.text) == (500, False, True)
+    (line,) = [one for one in caplog.records if one.name == "tocsin.api"]
+    assert vars(line)["request"] == "from-the-proxy-7"
+    assert "(request from-the-proxy-7)" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 200, "\x1b[2J"])
+async def test_a_request_without_an_id_that_is_one_gets_a_new_one(
+    app: App, api: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, given: str
+) -> None:
+    monkeypatch.setattr(app.recorder, "record", AsyncMock(side_effect=RuntimeError("the inside")))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://127.0.0.1") as client:
+        answer = await client.post(
+            "/api/events", json={"event": "a", "resource": {"id": "b"}}, headers=[(b"x-request-id", given.encode())]
+        )
+    assert (answer.status_code, answer.json()["errors"], "the inside" in answer.text) == (500, [], False)
+    (line,) = [one for one in caplog.records if one.name == "tocsin.api"]
+    request = vars(line)["request"]
+    assert (len(request), request in answer.json()["error"]) == (32, True)
 
 
 async def test_a_database_that_is_away_says_when_to_come_back(

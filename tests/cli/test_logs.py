@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from typing import Any
+
+import pytest
 
 from tocsin.cli.logs import JsonLines, TextLines
 
@@ -21,6 +24,27 @@ def record(message: str, *, exc_info: bool = False, **fields: object) -> logging
 def test_a_line_of_text_has_time_level_logger_message_and_fields() -> None:
     line = TextLines().format(record("it happened", firing="f1"))
     assert line == "2026-03-02T09:00:00.250Z WARNING tocsin.x: it happened firing=f1"
+
+
+@pytest.mark.parametrize("form", [TextLines, JsonLines])
+def test_ids_stand_in_both_forms(form: type[logging.Formatter]) -> None:
+    ids: dict[str, Any] = {
+        "event": "e1",
+        "firing": "f1",
+        "automation": "late",
+        "intent": "i1",
+        "run": "r1",
+        "request": "q1",
+    }
+    line = form().format(record("it happened", **ids))
+    for name, value in ids.items():
+        assert (f"{name}={value}" if form is TextLines else f'"{name}": "{value}"') in line
+
+
+def test_a_field_can_not_take_the_place_of_another() -> None:
+    line = json.loads(JsonLines().format(record("it happened", level="none", time="never", logger="nobody")))
+    assert (line["level"], line["logger"]) == ("warning", "tocsin.x")
+    assert line["time"].startswith("2026-03-02T")
 
 
 def test_what_comes_from_events_can_forge_no_line() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from starlette.types import Receive, Scope, Send
 
 from tocsin.api.access import Access
-from tocsin.api.answers import refuse
+from tocsin.api.answers import answer, refuse
 from tocsin.api.errors import Disconnected
-from tocsin.api.ingest import Ingest
+from tocsin.api.failures import failed
+from tocsin.api.ingest import Ingest, Route
 from tocsin.api.rest import rest
 from tocsin.api.stream import Bell
 from tocsin.api.strict import vetted
@@ -52,15 +53,24 @@ class Api:
                 raise NotFound(f"this process does not have the role `api`: it answers {', '.join(_ALWAYS)} only")
             self._access.check(scope, dict(scope["headers"]))
             route = self._ingest.route(scope)
-            if route is None:
-                route = self._rest
-                scope, receive = await vetted(scope, receive)
+            if route is not None:
+                await self._bring(route, scope, receive, send)
+                return
+            scope, receive = await vetted(scope, receive)
         except Disconnected:
             return
         except TocsinError as error:
             await refuse(send, error, close=True)
             return
-        await route(scope, receive, send)
+        await self._rest(scope, receive, send)
+
+    async def _bring(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request that brings events; an error of our own is answered as the framework's calls answer it."""
+        try:
+            await route(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - it is logged, and the sender told to try again or give up
+            self._ingest.answered[500] += 1
+            await answer(send, 500, failed(scope, error))
 
     def end_streams(self) -> None:
         """Let the streams of live events come to their end."""

@@ -176,7 +176,8 @@ class Ingest:
         try:
             return self._resolve(receiver.secret)
         except NotFound as error:
-            log.warning("the source %r refuses what it receives: %s", receiver.name, error)
+            says = "the source %r refuses what it receives: %s"
+            log.warning(says, receiver.name, error, extra={"source": receiver.name})
             raise Unavailable(f"the source {receiver.name!r} can not verify requests now") from None
 
     def _checkin(self, key: str) -> CheckinSource:

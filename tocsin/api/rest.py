@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -14,6 +13,7 @@ from tocsin import __version__
 from tocsin.api import actions, automations, definitions, events, firings, flows, health, metrics, queues, runs
 from tocsin.api.answers import Json
 from tocsin.api.errors import body_of, headers_of, status_of
+from tocsin.api.failures import failed
 from tocsin.api.metrics import Answered
 from tocsin.api.openapi import described
 from tocsin.api.query import only_known
@@ -22,8 +22,6 @@ from tocsin.api.stream import Bell
 from tocsin.app import App
 from tocsin.errors import InvalidInput, NotJSON, Problem, TocsinError
 from tocsin.sources.problems import field_name
-
-log = logging.getLogger(__name__)
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 """What a browser may load for `/docs`: nothing but what stands in the page."""
@@ -90,6 +88,4 @@ async def _tell_http(request: Request, error: Exception) -> Json:
 
 
 async def _tell_unexpected(request: Request, error: Exception) -> Json:
-    """Say only that it is our fault; the server's log says the rest."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return Json({"error": "the server failed on this request: its log says why", "errors": []}, 500)
+    return Json(failed(request.scope, error), 500)

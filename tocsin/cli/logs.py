@@ -30,12 +30,17 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object for each record: `time`, `level`, `logger`, `message`, the record's fields, `exception`."""
+    """One JSON object for each record: `time`, `level`, `logger`, `message`, what it is about, and `exception`.
+
+    What it is about are ids, as far as there are some: `automation`, `firing`, `intent`, `run`, `request`, and `seq`,
+    the place of an event in the log.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the object on one line."""
-        line = {"time": _moment(record), "level": record.levelname.lower(), "logger": record.name,
-                "message": record.getMessage(), **_extra(record)}  # fmt: skip
+        own = {"time": _moment(record), "level": record.levelname.lower(), "logger": record.name,
+               "message": record.getMessage()}  # fmt: skip
+        line: dict[str, object] = {**own, **_extra(record), **own}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)

@@ -211,6 +211,7 @@ def _failure(error: Exception, job: Job) -> ActionFailed:
             return ActionFailed(str(error), permanent=True)
         case _:
             frames = "".join(traceback.format_tb(error.__traceback__))
-            log.error("action %s (%s) met an unexpected %s\n%s", job.intent.id, job.intent.type, type(error).__name__,
-                      frames)  # fmt: skip
+            ids = {"automation": job.intent.automation, "firing": job.intent.firing, "intent": job.intent.id}
+            says = "action %s (%s) met an unexpected %s\n%s"
+            log.error(says, job.intent.id, job.intent.type, type(error).__name__, frames, extra=ids)
             return ActionFailed(f"an unexpected {type(error).__name__}: the server's log says where")

@@ -56,7 +56,7 @@ class Records:
         try:
             await self._writer.run(lambda tx: runs.start(tx, run, process=process))
         except TocsinError as error:
-            log.info("the run %s does not begin: %s", run.id, error)
+            log.info("the run %s does not begin: %s", run.id, error, extra={"run": run.id, "flow": run.flow})
             return False
         return True
 
