@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.engine.live import Live
-from tests.servers import in_folder
+from tests.servers import Postgres, in_folder
 from tocsin.store.database import Database
 from tocsin.store.schema import prepare
 
@@ -35,3 +35,30 @@ async def live(url: str, empty_home: Path, tmp_path: Path) -> AsyncIterator[Live
         live = Live(home, database=url)
     yield live
     await live.stop()
+
+
+@pytest.fixture
+def shared(postgres: Postgres) -> Iterator[str]:
+    """A database with several shards."""
+    with postgres.database() as url:
+        database = Database(url)
+        prepare(database, shards=4)
+        database.close()
+        yield url
+
+
+@pytest.fixture
+async def many(shared: str, tmp_path: Path) -> AsyncIterator[Callable[..., Live]]:
+    """Makes servers on one database, with one clock."""
+    made: list[Live] = []
+
+    def make(**settings: object) -> Live:
+        live = Live(tmp_path / f"home-{len(made)}", database=shared, **settings)
+        if made:
+            live.clock = made[0].clock
+        made.append(live)
+        return live
+
+    yield make
+    for live in made:
+        await live.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
@@ -60,6 +61,13 @@ def evaluator_of(app: App) -> Evaluator:
     """Return the evaluator of the one shard that there is."""
     (evaluator,) = app.shards._evaluators.values()
     return evaluator
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - there is no signal
+            await asyncio.sleep(0.01)
 
 
 class Live:

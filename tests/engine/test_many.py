@@ -3,56 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from tests.engine.live import T0, Live, automation, event
-from tests.servers import Postgres
+from tests.engine.live import T0, Live, automation, event, until
 from tocsin.errors import Conflict
 from tocsin.schemas.moments import SECOND
 from tocsin.store import leases, log
-from tocsin.store.database import Database
-from tocsin.store.schema import prepare
 
 SILENT = {"type": "absence", "expect": "beat", "within": "10s", "for_each": ["id"]}
 NAMES = [f"n{number}" for number in range(12)]
 EVALUATOR = frozenset({"evaluator"})
 API = frozenset({"api"})
-
-
-@pytest.fixture
-def shared(postgres: Postgres) -> AsyncIterator[str]:
-    """A database with several shards."""
-    with postgres.database() as url:
-        database = Database(url)
-        prepare(database, shards=4)
-        database.close()
-        yield url
-
-
-@pytest.fixture
-async def many(shared: str, tmp_path: Path) -> AsyncIterator[Callable[..., Live]]:
-    """Makes servers on one database, with one clock."""
-    made: list[Live] = []
-
-    def make(**settings: object) -> Live:
-        live = Live(tmp_path / f"home-{len(made)}", database=shared, **settings)
-        if made:
-            live.clock = made[0].clock
-        made.append(live)
-        return live
-
-    yield make
-    for live in made:
-        await live.stop()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - there is no signal
-            await asyncio.sleep(0.01)
 
 
 async def shared_out(*servers: Live) -> None:
