@@ -12,7 +12,7 @@ from tocsin.engine.evaluator import Progress
 from tocsin.engine.readiness import Inside, Readiness, readiness_of
 from tocsin.schemas.moments import SECOND
 
-INSIDE = Inside(ALL, 4, Progress(100, NOW, behind=False, next_us=None), 0, ("", ""), 10 * SECOND)
+INSIDE = Inside(ALL, Progress(100, NOW, behind=False, next_us=None), 0, ("", ""), 10 * SECOND)
 
 
 def ready(inside: Inside = INSIDE, **more: Any) -> Readiness:
@@ -20,7 +20,7 @@ def ready(inside: Inside = INSIDE, **more: Any) -> Readiness:
 
 
 def of(*roles: str) -> Inside:
-    return replace(INSIDE, roles=roles, progress=None, shards=0)
+    return replace(INSIDE, roles=roles, progress=None)
 
 
 def test_where_all_is_well_it_is_ready() -> None:
@@ -45,6 +45,12 @@ def test_who_takes_events_is_ready_though_nobody_judges() -> None:
     assert not ready(of("api", "evaluator"), **behind(3600)).ready
 
 
+def test_who_has_no_shards_yet_goes_by_what_is_stored() -> None:
+    waiting = of("evaluator")
+    assert ready(waiting, next_us=NOW - 31 * SECOND).reason == "judgement is 31 s late"
+    assert ready(waiting, next_us=NOW + 31 * SECOND).ready
+
+
 def test_a_log_whose_time_stands_still_makes_who_judges_unready() -> None:
     gone = {"received_us": NOW - 60 * SECOND}
     assert ready(of("evaluator"), **gone).reason == "no silence is judged: nobody could take events for 60 s"
@@ -52,9 +58,9 @@ def test_a_log_whose_time_stands_still_makes_who_judges_unready() -> None:
 
 
 def test_shards_that_nobody_takes_make_who_judges_unready() -> None:
-    found = ready(replace(INSIDE, shards=3), **behind(60, free=(2,)))
+    found = ready(INSIDE, **behind(60, free=(2,)))
     assert "nobody judges the shards 2" in found.problems
-    assert ready(replace(INSIDE, shards=3), **behind(5, free=(2,)) | {"unjudged_us": None}).ready
+    assert ready(INSIDE, **behind(5, free=(2,)) | {"unjudged_us": None}).ready
 
 
 def test_actions_that_nobody_performs_make_the_dispatcher_unready() -> None:

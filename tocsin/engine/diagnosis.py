@@ -88,9 +88,13 @@ def _judging(vitals: Vitals, _blind_after_us: Micros) -> Iterator[Finding]:
 
 
 def behind_us(vitals: Vitals) -> Micros:
-    """Return by how much judging is late: the age of the oldest event that is not judged, or of the log's time."""
-    event_us = vitals.at_us - vitals.unjudged_us if vitals.unjudged_us is not None else 0
-    return max(event_us, vitals.received_us - vitals.judged_us if vitals.judged_us else 0)
+    """Return by how much judging is late: of the oldest event that is not judged, or of the first moment.
+
+    A moment is late by the time of the log: while that stands still it is not judged, and that is not judging's fault.
+    """
+    event_us = 0 if vitals.unjudged_us is None else vitals.at_us - vitals.unjudged_us
+    moment_us = 0 if vitals.next_us is None else vitals.received_us - vitals.next_us
+    return max(0, event_us, moment_us)
 
 
 def _acting(vitals: Vitals, _blind_after_us: Micros) -> Iterator[Finding]:

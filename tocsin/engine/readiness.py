@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from tocsin.engine.diagnosis import LATE_US
+from tocsin.engine.diagnosis import LATE_US, behind_us
 from tocsin.engine.evaluator import Progress
 from tocsin.schemas.moments import SECOND, Micros
 from tocsin.store.vitals import Vitals
@@ -45,7 +45,6 @@ class Inside:
     """
 
     roles: Collection[str]
-    shards: int
     progress: Progress | None
     waiting: int
     trouble: tuple[str, ...]
@@ -76,18 +75,14 @@ def readiness_of(vitals: Vitals, inside: Inside) -> Readiness:
 
 
 def _judging(vitals: Vitals, inside: Inside, *, lag_s: float) -> Iterator[str]:
-    judged_us = inside.progress.judged_us if inside.progress is not None else vitals.judged_us
-    lag_s = max(lag_s, (vitals.received_us - judged_us) / SECOND if judged_us and inside.shards else 0.0)
-    if lag_s > LAG_READY_S:
-        yield f"judgement is {lag_s:.0f} s late"
+    behind_s = behind_us(vitals) / SECOND
+    if inside.progress is not None:
+        behind_s = max(lag_s, (vitals.received_us - inside.progress.judged_us) / SECOND)
+    if behind_s > LAG_READY_S:
+        yield f"judgement is {behind_s:.0f} s late"
     silent_us = vitals.at_us - vitals.received_us
     if vitals.received_us and silent_us > max(inside.blind_after_us, LATE_US):
         yield f"no silence is judged: nobody could take events for {silent_us / SECOND:.0f} s"
-    free = [shard.shard for shard in vitals.shards if shard.owner is None]
-    if (
-        len(vitals.shards) > 1
-        and free
-        and vitals.received_us - min(shard.judged_us for shard in vitals.shards if shard.owner is None)
-        > max(LATE_US, LAG_READY_S * SECOND)
-    ):
-        yield f"nobody judges the shards {', '.join(map(str, free))}"
+    free = [str(shard.shard) for shard in vitals.shards if shard.owner is None]
+    if len(vitals.shards) > 1 and free and behind_us(vitals) > LAG_READY_S * SECOND:
+        yield f"nobody judges the shards {', '.join(free)}"

@@ -80,11 +80,9 @@ class Watch:
     def inside(self) -> Inside:
         """Return what the process knows of itself."""
         process = self._process
-        owned = len(process.shards.owned)
         return Inside(
             roles=process.roles,
-            shards=owned,
-            progress=process.shards.progress if owned else None,
+            progress=process.shards.progress,
             waiting=process.recorder.waiting,
             trouble=tuple(ask() for ask in self.trouble),
             blind_after_us=self._blind_after_us,

@@ -58,11 +58,6 @@ class Vitals:
         """The place up to which every shard has judged, as far as that is stored."""
         return min((shard.seq for shard in self.shards), default=0)
 
-    @property
-    def judged_us(self) -> Micros:
-        """The moment up to which every shard has judged, as far as that is stored."""
-        return min((shard.judged_us for shard in self.shards), default=0)
-
 
 def look(connection: Connection, *, now_us: Micros, judged_seq: int = 0) -> Vitals:
     """Return how things are, in one snapshot; `now_us` is what the caller's clock says.
