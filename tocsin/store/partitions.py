@@ -112,9 +112,12 @@ def take_out(database: Database, day: Day) -> bool:
         Unavailable: the database can not be used.
     """
     try:
-        return all(patiently(database, partial(_detach, table=table, from_us=day.from_us)) for table in PARTED)
+        done = all(patiently(database, partial(_detach, table=table, from_us=day.from_us)) for table in PARTED)
     except DBAPIError as error:
         raise unavailable(error) from error
+    if not done:
+        log.warning("%s is old, and stays for now: a transaction that does not end holds the log", day.table)
+    return done
 
 
 def drop(database: Database, table: str) -> None:

@@ -38,7 +38,7 @@ from tocsin.store.writer import Transaction
 BITE = 200
 """How many rows a bite looks at; the writer is held up by it, so it is small."""
 
-IDENTITIES = 1_000
+IDENTITIES = 500
 """How many identities a bite drops whose events are gone already."""
 
 LISTED = 5_000
