@@ -51,7 +51,7 @@ def _needs_postgres(item: pytest.Item) -> bool:
 
 
 def _needs_redis(item: pytest.Item) -> bool:
-    return not {"redis_url", "own_redis"}.isdisjoint(getattr(item, "fixturenames", ()))
+    return "tests/engine/bus" in item.path.as_posix()
 
 
 @pytest.fixture(scope="session")

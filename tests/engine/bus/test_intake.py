@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import closing, suppress
 from random import Random
+from typing import Any
 
 import pytest
 from faststream.redis.parser import BinaryMessageFormatV1
@@ -15,16 +16,18 @@ from tests.engine.live import event
 from tests.redis_servers import PrivateRedis
 from tests.servers import Postgres
 from tocsin.engine.bus import intake as intake_module
+from tocsin.engine.bus.appending import record
 from tocsin.engine.bus.channel import GROUP
 from tocsin.engine.bus.entries import BEAT, headers_of
 from tocsin.errors import TocsinError, Unavailable
+from tocsin.schemas.event import Arrival
 from tocsin.store import log, refusals
 
 DATABASES = ("postgres",)
 RESOURCE = {"id": "r"}
 
 
-def numbers(arrivals: list[log.Arrival]) -> list[int]:
+def numbers(arrivals: list[Arrival]) -> list[int]:
     return [int(placed.event.id or "") for placed in arrivals]
 
 
@@ -138,8 +141,8 @@ async def test_a_recorder_that_is_alive_and_slow_is_not_robbed(desk: Desk) -> No
     def tended_thrice() -> bool:
         nonlocal tended
         with closing(desk.server.client()) as client:
-            idle = client.xpending_range(desk.stream, GROUP, "-", "+", 1)[0]
-        tended += idle["time_since_delivered"] < 100
+            idle: Any = client.xpending_range(desk.stream, GROUP, "-", "+", 1)[0]
+        tended += int(idle["time_since_delivered"]) < 100
         return tended > 20
 
     await desk.until(tended_thrice)
@@ -282,14 +285,12 @@ async def test_redis_is_killed_and_comes_back_with_everything_that_was_acknowled
 async def test_what_the_database_refuses_is_set_aside_and_the_rest_goes_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = intake_module.record
-
     def picky(entries, **more):  # type: ignore[no-untyped-def]
         if any(one.id == "bad" for entry in entries for one in entry.events):
             raise RuntimeError("this value, never")
-        return original(entries, **more)
+        return record(entries, **more)
 
-    monkeypatch.setattr(intake_module, "record", picky)
+    monkeypatch.setattr("tocsin.engine.bus.intake.record", picky)
     for number in ("1", "bad", "2"):
         desk.add_event(event="e", resource=RESOURCE, id=number)
     await desk.intake()

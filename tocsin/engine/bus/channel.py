@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from tocsin.engine.bus.entries import time_of
 from tocsin.errors import TocsinError, Unavailable
@@ -126,5 +126,5 @@ def away(shown: str, error: BaseException) -> Unavailable:
     return Unavailable(f"the bus at {shown} {verb}: {what}")
 
 
-BUS_ERRORS = (RedisError, OSError, TimeoutError)
+BUS_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 """What a client raises when Redis is away, too slow, or refuses."""

@@ -48,7 +48,7 @@ async def waits_for(client: Any, shown: str, *, strict: bool, replicas: int) -> 
     """
     if not strict:
         return Waits(replicas=replicas)
-    found = [await _settings(client, node) for node in _nodes(client)]
+    found = [await _settings(client, node) for node in await _nodes(client)]
     there = min(int(settings["replicas"]) for settings in found)
     if there < replicas:
         raise TocsinError(
@@ -73,8 +73,10 @@ async def waits_for(client: Any, shown: str, *, strict: bool, replicas: int) -> 
     )
 
 
-def _nodes(client: Any) -> list[Any]:
-    return client.get_primaries() if isinstance(client, RedisCluster) else [None]
+async def _nodes(client: Any) -> list[Any]:
+    if not isinstance(client, RedisCluster):
+        return [None]
+    return (await client.initialize()).get_primaries()
 
 
 async def _settings(client: Any, node: Any) -> Mapping[str, str]:
