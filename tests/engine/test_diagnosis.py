@@ -75,7 +75,7 @@ def test_behind_a_bus_a_log_that_stands_still_is_the_recorders_matter() -> None:
 def test_a_moment_that_is_late_counts_as_an_event_does_but_by_the_time_of_the_log() -> None:
     (said,) = wrong(next_us=NOW - 40 * SECOND)
     assert said.startswith("the evaluator is 40s behind")
-    still = {"received_us": NOW - 40 * SECOND, "next_us": NOW - 30 * SECOND}
+    still: dict[str, Any] = {"received_us": NOW - 40 * SECOND, "next_us": NOW - 30 * SECOND}
     assert not any("behind" in said for said in wrong(**still))
 
 
