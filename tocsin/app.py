@@ -386,9 +386,13 @@ def _shards(ground: Ground, verdicts: Verdicts, beat: Beat) -> Shards:
         )
 
     judging = Judging(
-        make, tail, owner=ground.name if shared else None, beat=beat.now if shared and ground.receives else None,
+        make,
+        tail,
+        owner=ground.name if shared else None,
+        leasing=ground.writer if shared else None,
+        beat=beat.now if shared and ground.receives else None,
         waits=shared and not ground.receives,
-    )  # fmt: skip
+    )
     return Shards(ground.judging, ground.clock, judging)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -42,7 +42,8 @@ _TEND_S = LEASE_US / SECOND / 5
 class Judging:
     """How a process judges.
 
-    `owner` leases shards under this name (None: all shards are its own); `make` makes the evaluator of a shard;
+    `owner` leases shards under this name (None: all shards are its own), through the writer `leasing`, which is not
+    kept by a long step from renewing them; `make` makes the evaluator of a shard;
     `beat` moves the time of the log, where this process receives and does not do it as it judges; it `waits` for
     others to move it where it does not receive.
     """
@@ -50,6 +51,7 @@ class Judging:
     make: Callable[[int], Evaluator]
     tail: Tail
     owner: str | None = None
+    leasing: Writer | None = None
     beat: Callable[[], Future[Micros]] | None = None
     waits: bool = False
 
@@ -230,8 +232,12 @@ class Shards:
                 log.exception("the leases of %d shards are not renewed", len(self._evaluators))
 
     async def _tend(self) -> None:
+        assert self._judging.leasing is not None
         before = self.owned
-        await self._writer.run(self._renew)
+        mine, share = await self._judging.leasing.run(self._renew)
+        if extra := sorted(mine)[share:]:
+            await self._writer.run(partial(self._give, extra))
+        self._have(mine.difference(extra))
         if self.owned != before:
             log.info("judges the shards %s", ", ".join(map(str, self.owned)) or "of nobody: others have them all")
             self.nudge()
@@ -266,20 +272,26 @@ class Shards:
         if self._judging.owner is not None:
             leases.release(tx, self.owned, owner=self._judging.owner)
 
-    def _renew(self, tx: Transaction) -> None:
-        """Renew leases, and have the share that is due to each process that judges, no more."""
+    def _give(self, shards: Sequence[int], tx: Transaction) -> None:
+        """Hand shards to others, as far as they are judged."""
+        for shard in shards:
+            if shard in self._evaluators:
+                with contextlib.suppress(ShardLost):
+                    self._evaluators[shard].flush(tx)
+        leases.release(tx, shards, owner=self._judging.owner or "")
+        tx.after_commit(lambda: self._have(self._evaluators.keys() - set(shards)))
+
+    # In the thread of the writer through which leases are renewed
+
+    def _renew(self, tx: Transaction) -> tuple[set[int], int]:
+        """Renew leases, and take what is free; return the shards that are leased, and how many are a fair share."""
         owner = self._judging.owner or ""
         alive = processes.live(tx.connection, since_us=tx.now_us - LEASE_US)
         others = sum("evaluator" in process.roles and process.name != owner for process in alive)
         share = -(-states.count_shards(tx.connection) // (others + 1))
-        mine = leases.tend(tx, owner=owner, most=share)
-        if extra := sorted(mine)[share:]:
-            for shard in extra:
-                if shard in self._evaluators:
-                    with contextlib.suppress(ShardLost):
-                        self._evaluators[shard].flush(tx)
-            leases.release(tx, extra, owner=owner)
-        tx.after_commit(lambda: self._have(mine.difference(extra)))
+        return leases.tend(tx, owner=owner, most=share), share
+
+    # In any thread: another mapping takes the place of the one that others may be looking at
 
     def _have(self, shards: set[int]) -> None:
         for shard in self._evaluators.keys() - shards:
@@ -288,6 +300,5 @@ class Shards:
             self._evaluators = {**self._evaluators, shard: self._judging.make(shard)}
 
     def _drop(self, shard: int) -> None:
-        # Another mapping takes its place: the event loop may be looking at this one.
         self._judged_before += self._evaluators[shard].judged
         self._evaluators = {other: kept for other, kept in self._evaluators.items() if other != shard}
