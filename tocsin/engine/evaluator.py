@@ -20,6 +20,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 from tocsin.engine.in_force import InForce, drive_with
 from tocsin.engine.ledger import Ledger
@@ -42,6 +43,7 @@ BATCH_EVENTS = 12_000  # as much as one append can bring, so that judging does n
 BATCH_FAILING = 16  # every failure judges the batch again: where there are more than so many, batches are short
 BATCH_DUE = 1_000
 CACHED_STATES = 100_000
+FORGOTTEN_STATES = 1_000  # the oldest so many are dropped when there are as many too many
 STORE_EVERY_US: Micros = SECOND  # so often the cursor is stored although nothing has happened
 
 
@@ -193,12 +195,13 @@ class Evaluator:
 
     def _switch(self, tx: Transaction, before: Cursor, after: Cursor, *, at_us: Micros) -> None:
         take_time(tx.connection)
-        closed = self.in_force.switch(
+        switched = self.in_force.switch(
             tx, after_seq=before.seq, to_seq=after.seq, at_us=at_us, outages=self._ledger.outages
         )
-        if closed is not None:
-            self._cache.clear()
-            note(tx, closed, shard=self.shard)
+        if switched is not None:
+            for key in switched.keys:
+                self._cache.pop(key, None)
+            note(tx, switched.closed, shard=self.shard)
             self._next_us = states.next_wake(tx.connection, self.shard)
 
     def _judged(
@@ -230,7 +233,7 @@ class Evaluator:
                 return judgement, list(failures.values())
 
     def _remember(self, judgement: Judgement) -> None:
-        if len(self._cache) > CACHED_STATES:
-            self._cache.clear()
-        else:
-            self._cache.update(judgement.changed)
+        self._cache.update(judgement.changed)
+        if len(self._cache) > CACHED_STATES + FORGOTTEN_STATES:  # a few at a time: to drop all would hold up everybody
+            for key in list(islice(self._cache, len(self._cache) - CACHED_STATES)):
+                del self._cache[key]

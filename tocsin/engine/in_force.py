@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -32,6 +34,14 @@ Asking: TypeAlias = Generator[frozenset[str], Mapping[str, State | None], Judgem
 _LOG = logging.getLogger(__name__)
 _PRIMING_EVENTS = 2_000
 _ARMED_STATES = 1_000  # so many are stored at once
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """What a switch has done: the decisions about windows that were closed, and the keys of all states it changed."""
+
+    closed: list[Decision]
+    keys: AbstractSet[str]
 
 
 class InForce:
@@ -64,12 +74,11 @@ class InForce:
 
     def switch(
         self, tx: Transaction, *, after_seq: int, to_seq: int, at_us: Micros, outages: Sequence[Outage]
-    ) -> list[Decision] | None:
+    ) -> Switched | None:
         """Put into force what the log's entries in (after_seq, to_seq] have changed; None when that is nothing.
 
         `at_us` is when the last of them was received. What keeps its windows has its wake-ups set anew, what does not
-        is closed and armed from T0 on, and deadlines are primed (laws O3, S4). Returned are the decisions about windows
-        that were closed.
+        is closed and armed from T0 on, and deadlines are primed (laws O3, S4).
         """
         tx.on_rollback(partial(self._put_back, self.automations, self.judge, self._at_seq))
         self._at_seq = to_seq
@@ -87,18 +96,22 @@ class InForce:
             return None
         self.automations, self.judge = taken.lives, taken.judge
         decisions: list[Decision] = []
+        touched: set[str] = set()
         begun: list[str] = []
         for name in ours:
             old, new = before.get(name), taken.lives.get(name)
             if old is not None and new is not None and _same_start(name, judge_before, self.judge):
-                self._keep(tx, name, outages, since_us=new.created_us if old.active_seq != new.active_seq else None)
+                since_us = new.created_us if old.active_seq != new.active_seq else None
+                touched |= self._keep(tx, name, outages, since_us=since_us)
                 continue
             if old is not None:
-                decisions += self._close(tx, name, judge_before, at_us=at_us)
+                closed = self._close(tx, name, judge_before, at_us=at_us)
+                decisions += closed.decisions
+                touched |= closed.changed.keys()
             if new is not None:
                 begun.append(name)
-        self._begin(tx, begun, outages, taken.only)
-        return decisions
+        touched |= self._begin(tx, begun, outages, taken.only)
+        return Switched(decisions, touched)
 
     def _put_back(self, automations: ForkingDict[Live], judge: Judge, at_seq: int | None) -> None:
         """Undo a switch; of several that are undone together the first is called first, and the others change nothing.
@@ -149,10 +162,13 @@ class InForce:
             shared = Outages((*outages, *spot.arming.outages))
         return spot.machine.moved(shared, state.wake_us)
 
-    def _keep(self, tx: Transaction, name: str, outages: Sequence[Outage], *, since_us: Micros | None) -> None:
+    def _keep(
+        self, tx: Transaction, name: str, outages: Sequence[Outage], *, since_us: Micros | None
+    ) -> AbstractSet[str]:
         """Carry an automation's windows over into a version of it, or into or out of a pause (law S4).
 
-        A version that began at `since_us` may list new subjects, who are watched from then on.
+        Returned are the keys of the states that it changes. A version that began at `since_us` may list new subjects,
+        who are watched from then on.
         """
         stored = states.of_automation(tx.connection, name)
         kept = self._decoded(stored)
@@ -164,8 +180,9 @@ class InForce:
                 armed = self.judge.arm(name, from_us=since_us)
                 kept |= {key: state for key, state in armed.items() if key not in stored}
         self.save(tx, kept, outages)
+        return kept.keys()
 
-    def _close(self, tx: Transaction, name: str, judge: Judge, *, at_us: Micros) -> list[Decision]:
+    def _close(self, tx: Transaction, name: str, judge: Judge, *, at_us: Micros) -> Judgement:
         """End what is open of an automation that is removed, or begins anew (law S4)."""
         firings.close_all(tx.connection, name)
         known: dict[str, State] = {}
@@ -175,11 +192,16 @@ class InForce:
                 if (state := judge.decode(key, blob)) is not None:
                     known[key] = state
         states.remove(tx.connection, blobs)
-        return judge.close(known, at_us=at_us).decisions
+        judgement = judge.close(known, at_us=at_us)
+        judgement.changed.update(dict.fromkeys(blobs))
+        return judgement
 
-    def _begin(self, tx: Transaction, names: Iterable[str], outages: Sequence[Outage], only: Mapping[str, str]) -> None:
+    def _begin(
+        self, tx: Transaction, names: Iterable[str], outages: Sequence[Outage], only: Mapping[str, str]
+    ) -> set[str]:
         """Arm automations at their T0, and prime their deadlines (law O3); `only` are the names of some's events."""
         waiting: dict[str, State | None] = {}
+        begun: set[str] = set()
         for name in names:
             try:
                 kept: dict[str, State | None] = dict(self.judge.arm(name))
@@ -190,10 +212,12 @@ class InForce:
             if since_us is not None:
                 self._prime(tx, name, kept, since_us=since_us, only=only.get(name))
             waiting |= kept
+            begun |= kept.keys()
             if len(waiting) >= _ARMED_STATES:
                 self.save(tx, waiting, outages)
                 waiting = {}
         self.save(tx, waiting, outages)
+        return begun
 
     def _prime(
         self, tx: Transaction, name: str, kept: dict[str, State | None], *, since_us: Micros, only: str | None
