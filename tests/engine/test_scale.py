@@ -9,6 +9,7 @@ import pytest
 from tests.engine.live import Live, automation, evaluator_of, event
 from tocsin.engine import evaluator
 from tocsin.schemas.automation import Automation
+from tocsin.triggers.keys import automation_of
 
 KEYS = 23
 WATCH = {"type": "absence", "expect": "a", "within": "10s", "for_each": ["id"]}
@@ -86,3 +87,33 @@ async def test_automations_are_texts_in_memory_and_read_when_asked_for(live: Liv
     assert isinstance(entry.spec, Automation)
     lives = evaluator_of(app).in_force.automations
     assert lives["one"] is lives["two"]  # they differ in nothing but their names
+
+
+async def test_states_in_memory_are_bounded_and_the_oldest_go_first(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluator, "CACHED_STATES", 5)
+    monkeypatch.setattr(evaluator, "FORGOTTEN_STATES", 2)
+    app = await live.start(automation(WATCH))
+    for number, key in enumerate(keys()):
+        await live.send(event(resource=key), at_s=1 + number / 100)
+    await app.shards.settled()
+    cached = [key.split("\x1f")[2] for key in evaluator_of(app)._cache]
+    assert len(cached) <= 7
+    assert cached[-1] == f'["{keys()[-1]}"]'
+    await live.settle(15)
+    assert sorted(labels["id"] for _, _, labels in live.fired()) == keys()
+
+
+async def test_s4_a_change_of_one_automation_leaves_the_states_of_others_in_memory(live: Live) -> None:
+    app = await live.start(automation(WATCH), automation(WATCH, "two"))
+    await live.send(event(resource="k"), at_s=1)
+    await app.shards.settled()
+    before = dict(evaluator_of(app)._cache)
+    await app.definitions.pause("automation", "two")
+    await app.shards.settled()
+    after = evaluator_of(app)._cache
+    kept = [key for key in before if automation_of(key) == "one"]
+    assert kept
+    assert all(after[key] is before[key] for key in kept)
+    assert not any(automation_of(key) == "two" for key in after)

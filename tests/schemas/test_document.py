@@ -439,3 +439,13 @@ def test_e2_no_source_takes_the_name_of_the_engine(more: dict[str, Any]) -> None
     assert problem.field == "sources[tocsin].name"
     assert problem.message == "`tocsin` is the source of the engine's own events: choose another name"
     assert parse(json.dumps({"sources": [{"name": "tocsin-2", **more}]})).sources[0].name == "tocsin-2"
+
+
+def test_a_misspelt_name_is_found_among_very_many() -> None:
+    names = [f"failures-of-{number}" for number in range(50_000)] + ["nightly-report"]
+    action = {"type": "pause-automation", "automation": "nightly-raport"}
+    data = {"name": "a", "trigger": {"expect": "x"}, "actions": [action]}
+    with pytest.raises(InvalidDefinition, match="did you mean `nightly-report`"):
+        parse_definition("automation", data, beside={"automations": names})
+    with pytest.raises(InvalidDefinition, match="declare it under `automations:`"):
+        parse_definition("automation", data, beside={"automations": names[:-1]})
