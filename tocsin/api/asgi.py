@@ -54,7 +54,7 @@ class Api:
             self._access.check(scope, dict(scope["headers"]))
             route = self._ingest.route(scope)
             if route is not None:
-                await self._bring(route, scope, receive, send)
+                await self._bring(route, scope, receive=receive, send=send)
                 return
             scope, receive = await vetted(scope, receive)
         except Disconnected:
@@ -64,7 +64,7 @@ class Api:
             return
         await self._rest(scope, receive, send)
 
-    async def _bring(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _bring(self, route: Route, scope: Scope, *, receive: Receive, send: Send) -> None:
         """Serve a request that brings events; an error of our own is answered as the framework's calls answer it."""
         try:
             await route(scope, receive, send)
