@@ -31,7 +31,7 @@ def check(path: options.Definitions, json: options.Json = False) -> None:
     from tocsin.review.check import check as checked_at
 
     checked = checked_at(path)
-    unset = checked.missing(os.environ, lambda file: Path(file).read_text(encoding="utf-8"))
+    unset = checked.missing(os.environ, lambda file: Path(file).read_text(encoding="utf-8")).values()
     if json:
         for one in checked.problems:
             output.json_line({"level": "error", "file": one.file, "line": one.line, "column": one.column,

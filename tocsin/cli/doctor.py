@@ -113,10 +113,8 @@ def _definitions(path: Path) -> Iterator[Finding]:
         return
     yield Finding("definitions", f"{path}: {checked.summary()}")
     missing = checked.missing(os.environ, lambda file: Path(file).read_text(encoding="utf-8"))
-    for said in missing:
-        yield Finding("secret", said, ok=False)
-    if there := len(checked.secrets) - len(missing):
-        yield Finding("secret", f"{there} of {len(checked.secrets)} are there")
+    for reference in map(str, checked.secrets):
+        yield Finding("secret", missing.get(reference, f"{reference} is there"), ok=reference not in missing)
 
 
 def _server() -> Generator[Finding, None, bool]:

@@ -25,14 +25,14 @@ class Checked:
         return ", ".join(f"{count} {kind if count > 1 else kind.removesuffix('s')}"
                          for kind, count in self.counts.items()) or "nothing is defined"  # fmt: skip
 
-    def missing(self, env: Mapping[str, str], read: Callable[[str], str]) -> list[str]:
-        """Return a sentence for each secret that is not there now, in `env` or among the files that `read` opens."""
-        said = []
+    def missing(self, env: Mapping[str, str], read: Callable[[str], str]) -> dict[str, str]:
+        """Return the secrets that are not there now, in `env` or among the files that `read` opens, each with why."""
+        said = {}
         for one in self.secrets:
             try:
                 one.resolve(env, read)
             except NotFound as error:
-                said.append(str(error))
+                said[str(one)] = str(error)
         return said
 
 
