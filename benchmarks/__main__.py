@@ -4,6 +4,7 @@ python -m benchmarks                     every row; takes about ten minutes
 python -m benchmarks batches singles     some of them
 python -m benchmarks --quick starts      small numbers, to see that it works; its values mean nothing
 python -m benchmarks --profile singles   and where the server spent its time (needs py-spy)
+python -m benchmarks soak --minutes 30   not a row: a long run at half of the load that is possible, to see what grows
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import acting, crowds, footprint, ingest, judging, many, matching, mixes, silence
+from benchmarks import acting, crowds, footprint, ingest, judging, many, matching, mixes, roles, silence, soak
 from benchmarks.effort import Effort
 from benchmarks.sampling import Profiler
 from benchmarks.table import Row, as_json, text
@@ -47,7 +48,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "installed": footprint.installed,
     "changing": many.changing,
     "loading": many.loading,
+    "roles": roles.roles,
 }
+SOAK = "soak"
 
 
 def main() -> None:
@@ -55,6 +58,9 @@ def main() -> None:
     arguments = _arguments()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder:
+        if arguments.rows == [SOAK]:
+            uvloop.run(soak.soak(Path(folder), minutes=0.5 if arguments.quick else arguments.minutes))
+            return
         for name in arguments.rows or BENCHMARKS:
             before = os.getloadavg()[0]
             place = Path(folder) / name
@@ -78,7 +84,8 @@ async def _measured(name: str, folder: Path, arguments: argparse.Namespace) -> l
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("rows", nargs="*", type=_known, metavar="ROWS", help=", ".join(BENCHMARKS))
+    parser.add_argument("rows", nargs="*", type=_known, metavar="ROWS", help=", ".join((*BENCHMARKS, SOAK)))
+    parser.add_argument("--minutes", type=float, default=30.0, help="how long `soak` takes; 30 by default")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     parser.add_argument("--quick", action="store_true", help="small numbers: whether it works, not how fast")
     parser.add_argument("--profile", action="store_true", help="show where the server spends its time, by py-spy")
@@ -86,7 +93,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _known(name: str) -> str:
-    if name not in BENCHMARKS:
+    if name not in BENCHMARKS and name != SOAK:
         raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(BENCHMARKS)}")
     return name
 
