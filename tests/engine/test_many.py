@@ -8,9 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from tests.engine.live import T0, Live, automation, event, until
+from tocsin.engine.evaluator import Evaluator
 from tocsin.errors import Conflict
 from tocsin.schemas.moments import SECOND
 from tocsin.store import leases, log
+from tocsin.store.states import ShardLost
+from tocsin.store.writer import Transaction
 
 SILENT = {"type": "absence", "expect": "beat", "within": "10s", "for_each": ["id"]}
 NAMES = [f"n{number}" for number in range(12)]
@@ -112,6 +115,31 @@ async def test_who_has_lost_a_shard_stores_nothing(many: Callable[..., Live]) ->
     await stopped._writer.run(stopped._step)
     assert 0 not in stopped.owned  # where something was to be stored
     assert len(two.firings()) == len(NAMES)
+
+
+async def test_a_shard_may_be_left_while_it_is_found_to_be_lost(
+    many: Callable[..., Live], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Leases are renewed through one writer and shards are judged by another: both learn that a shard is gone."""
+    live = many()
+    await live.start(*automations())
+    await shared_out(live)
+    shards = live.app.shards
+    step = Evaluator.step
+
+    def lost(evaluator: Evaluator, tx: Transaction) -> None:
+        if evaluator.shard == 0:
+            shards._have({1, 2, 3})
+            raise ShardLost("shard 0 is judged by another process")
+        step(evaluator, tx)
+
+    monkeypatch.setattr(Evaluator, "step", lost)
+    await live.send(event("a"))
+    await until(lambda: 0 not in shards.owned)
+    monkeypatch.setattr(Evaluator, "step", step)
+    await shared_out(live)
+    await until(lambda: len(live.firings()) == len(NAMES))
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_s1_who_takes_events_another_way_is_refused(many: Callable[..., Live]) -> None:

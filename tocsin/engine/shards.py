@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class Shards:
         self._clock = clock
         self._judging = judging
         self._evaluators: dict[int, Evaluator] = {}
+        self._changing = threading.RLock()
         self._newest_seq = 0
         self._queued = 0
         self._apart = False
@@ -294,11 +296,14 @@ class Shards:
     # In any thread: another mapping takes the place of the one that others may be looking at
 
     def _have(self, shards: set[int]) -> None:
-        for shard in self._evaluators.keys() - shards:
-            self._drop(shard)
-        for shard in sorted(shards - self._evaluators.keys()):
-            self._evaluators = {**self._evaluators, shard: self._judging.make(shard)}
+        with self._changing:
+            for shard in self._evaluators.keys() - shards:
+                self._drop(shard)
+            for shard in sorted(shards - self._evaluators.keys()):
+                self._evaluators = {**self._evaluators, shard: self._judging.make(shard)}
 
     def _drop(self, shard: int) -> None:
-        self._judged_before += self._evaluators[shard].judged
-        self._evaluators = {other: kept for other, kept in self._evaluators.items() if other != shard}
+        with self._changing:
+            if shard in self._evaluators:
+                self._judged_before += self._evaluators[shard].judged
+                self._evaluators = {other: kept for other, kept in self._evaluators.items() if other != shard}
