@@ -47,11 +47,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _needs_postgres(item: pytest.Item) -> bool:
     """Return whether a test uses the server itself, or a parameter that is a database of it."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    return parameters.get("url") == "postgres" or "postgres" in getattr(item, "fixturenames", ())
+    used = parameters.get("url") == "postgres" or "postgres" in getattr(item, "fixturenames", ())
+    return used or "tests/faults" in item.path.as_posix()
 
 
 def _needs_redis(item: pytest.Item) -> bool:
-    return "tests/engine/bus" in item.path.as_posix()
+    return any(folder in item.path.as_posix() for folder in ("tests/engine/bus", "tests/faults"))
 
 
 @pytest.fixture(scope="session")

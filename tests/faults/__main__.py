@@ -15,7 +15,7 @@ from tests.crash.account import Account
 from tests.faults.account import account_for
 from tests.faults.controls import CONTROLS
 from tests.faults.ordeal import suffer
-from tests.faults.plan import LAYOUTS, Mode, Plan
+from tests.faults.plan import LAYOUTS, REGRESSIONS, Mode, Plan
 from tests.faults.processes import host
 from tests.faults.stores import stores
 
@@ -71,8 +71,12 @@ async def _run(options: argparse.Namespace) -> int:
 
 
 def _plans(options: argparse.Namespace) -> Iterator[Plan]:
-    for seed in range(options.first, options.first + options.seeds):
-        mode = list(Mode)[seed % 2] if options.mode == "both" else Mode(options.mode)
+    chosen = [(seed, list(Mode)[seed % 2]) for seed in range(options.first, options.first + options.seeds)]
+    if options.mode != "both":
+        chosen = [(seed, Mode(options.mode)) for seed, _ in chosen]
+    elif options.first == 1:
+        chosen = [*REGRESSIONS, *(one for one in chosen if one not in REGRESSIONS)]
+    for seed, mode in chosen:
         yield Plan(seed, mode, control=options.control, layout=options.layout)
 
 

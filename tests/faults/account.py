@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from tests.crash import account as parts
@@ -45,13 +47,22 @@ def _processes(account: Account, ordeal: Ordeal, records: Records) -> None:
     account.claim("restless", [] if ordeal.rested else ["what was to be judged and done did not come to an end"])
     account.claim("unanswered", ["an emitter was not answered"] * ordeal.unanswered)
     account.claim("exit", [pair for pair in ordeal.statuses.items() if pair[1]])
-    lines = [f"{log.name}: {line}" for log in ordeal.logs if log.exists() for line in log.read_text().splitlines()]
-    account.claim("unforeseen", [line for line in lines if "Traceback" in line])
+    logs = {log.name: log.read_text().splitlines() for log in ordeal.logs if log.exists()}
+    account.claim("unforeseen", [f"{name}: {line}" for name, lines in logs.items() for line in _unforeseen(lines)])
+    account.claim(
+        "collisions", [f"{name}: {line}" for name, lines in logs.items() for line in lines if "duplicate key" in line]
+    )
     account.numbers |= {
         "processes": len(ordeal.statuses), "what happened": dict(sorted(ordeal.ends.items())),
         "ended by themselves": ordeal.surprises, "outages": len(records.outages),
         "put on the bus": ordeal.sent.put_on_bus,
     }  # fmt: skip
+
+
+def _unforeseen(lines: Sequence[str]) -> list[str]:
+    """Return what stands above tracebacks; SQLAlchemy's own, about connections that broke, are left out."""
+    above = [before for before, line in pairwise(["", *lines]) if line.startswith("Traceback")]
+    return [line for line in above if " sqlalchemy.pool" not in line]
 
 
 def _windows(account: Account, judged: Judged) -> None:

@@ -43,10 +43,10 @@ from tocsin.store.writer import Writer
 SKEW = "TOCSIN_FAULTS_SKEW"
 """The file that says by how many microseconds the process's clock is wrong, as eight bytes."""
 
-LEASE_S = 1.0
+LEASE_S = 2.0
 """How long a claim of an intent lasts here."""
 
-SHARD_LEASE_S = 1.5
+SHARD_LEASE_S = 2.0
 BEAT_S = 0.3
 
 OFTEN = 0.15

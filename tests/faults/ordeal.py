@@ -24,9 +24,9 @@ from tests.faults.records import is_at_rest
 from tests.faults.stores import Redis, Stores
 from tocsin.store.database import Database
 
-ANSWER_S = 30.0
-REST_S = 40.0
-REST_CONTROL_S = 8.0
+ANSWER_S = 60.0
+REST_S = 90.0
+REST_CONTROL_S = 10.0
 LOOK_S = 0.1
 MINUTE_S = 60
 CLOSE_S = 4.0

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
-from tests.faults.harm import POINTS
+from tests.faults.harm import LEASE_S, POINTS
 from tests.faults.proxy import Weather
 
 CHAOS_S = 9.0
 """How long things go wrong."""
 
-LEASE_S = 1.0
 BLIND_AFTER_S = 3.0
 LATENESS_S = 0.3
 SETTLE_S = 0.5
@@ -37,6 +36,10 @@ class Mode(StrEnum):
 
     DIRECT = "direct"
     BUS = "bus"
+
+
+REGRESSIONS = ((3, Mode.DIRECT), (10, Mode.DIRECT))
+"""Seeds that have failed once, and are run before all others."""
 
 
 class Kind(StrEnum):
@@ -141,7 +144,11 @@ class Plan:
         """Choose what is done to each life of a process from inside."""
         random = self._random(f"lives of {name}")
         while True:
-            harms: dict[str, float] = {"seed": random.random(), "windows": 40.0, "halt_s": random.uniform(0.3, 2.2)}
+            harms: dict[str, float] = {
+                "seed": random.random(),
+                "windows": 40.0,
+                "halt_s": random.uniform(0.3, 1.8 * LEASE_S),
+            }
             if random.random() < 0.5:
                 point, what = random.choice(list(POINTS)), random.choice(("die", "die", "halt"))
                 harms[f"{what}:{point}"] = round(math.exp(random.uniform(0, math.log(60))))
@@ -166,5 +173,5 @@ def _length_s(kind: Kind, random: Random) -> float:
     if kind is Kind.BLIND:
         return random.uniform(BLIND_AFTER_S + 0.5, BLIND_AFTER_S + 1.5)
     if kind in (Kind.FREEZE, Kind.NETWORK):
-        return random.choice((0.3, LEASE_S, 2.5 * LEASE_S)) * random.uniform(0.5, 1.5)
+        return random.choice((0.3, 0.5 * LEASE_S, 1.8 * LEASE_S)) * random.uniform(0.6, 1.4)
     return random.uniform(0.1, 1.5)
