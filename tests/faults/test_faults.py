@@ -1,4 +1,4 @@
-"""Many processes and all that goes wrong between them: nothing is lost, nothing is done twice (laws E2 to F4, S1 to S3).
+"""Many processes and all that goes wrong between them: nothing is lost, nothing is done twice (E2 to F4, S1 to S3).
 
 The other half tells whether the account would notice: each control takes a safety away. Longer runs are made by
 command, see README.md.
