@@ -71,11 +71,13 @@ class Watch:
     def _look(self) -> Vitals:
         process = self._process
         progress, owned = process.shards.progress, len(process.shards.owned)
-        seen = process.database.read(vitals.look, now_us=process.clock.now_us())
-        if progress is None or owned < len(seen.shards) or progress.seq <= seen.judged_seq:
-            return seen
-        # It judges everything, and knows more of that than is stored.
-        return process.database.read(vitals.look, now_us=process.clock.now_us(), judged_seq=progress.seq)
+        judged_seq = progress.seq if progress is not None else 0
+        if self._seen is not None and owned < len(self._seen.shards):
+            judged_seq = 0  # others judge, too: what is stored says how far they are
+        seen = process.database.read(vitals.look, now_us=process.clock.now_us(), judged_seq=judged_seq)
+        if judged_seq and owned < len(seen.shards):  # this was the first look
+            seen = process.database.read(vitals.look, now_us=process.clock.now_us())
+        return seen
 
     def inside(self) -> Inside:
         """Return what the process knows of itself."""
