@@ -25,7 +25,7 @@ _SETTLE_S = 2.0
 _IMPORTS = "Bound by imports"
 BOUNDS = {
     "idle": "Mostly the code of the libraries: FastAPI, SQLAlchemy, aiohttp, pydantic",
-    "many": "About 4.7 kB an automation: its compiled trigger, its place in the index, and its definition",
+    "many": "About 3 kB an automation: its text, what events reach its trigger, and its places in the index",
     "tocsin --help": f"{_IMPORTS}: typer's, and those of the interpreter itself",
     "first start to ready": f"{_IMPORTS}, of 1,050 modules; then Alembic, which creates the tables",
     "restart to ready, 1,000 automations": f"{_IMPORTS}, then reading and compiling the definitions",
