@@ -72,10 +72,10 @@ def test_firings_come_in_order_between_t0_and_the_end(history: History) -> None:
 
 @given(histories(LEAVES))
 def test_no_two_firings_of_one_trigger_are_equal(history: History) -> None:
-    """F1."""
+    """F1. Two misses of one moment may be resolved by one event (P5): what each resolves is not written here."""
     trigger, events, armed, until = history
-    firings = Counter(str(firing) for firing in judge(trigger, events, armed, until=until))
-    assert all(count == 1 for count in firings.values())
+    said = [firing for firing in judge(trigger, events, armed, until=until) if firing["verdict"] != "resolved"]
+    assert all(count == 1 for count in Counter(map(str, said)).values())
 
 
 @given(histories(SILENCE))
