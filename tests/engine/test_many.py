@@ -107,6 +107,7 @@ async def test_who_has_lost_a_shard_stores_nothing(many: Callable[..., Live]) ->
     for task in asyncio.all_tasks():
         if getattr(task.get_coro(), "__qualname__", "") in ("Shards._tend_forever", "Presence._beat_forever"):
             task.cancel()
+    await one.app.writer.run(lambda tx: tx.now_us)  # behind what these have begun
     one.turn(leases.LEASE_US / SECOND + 60)
     await two.start()
     await shared_out(two)
