@@ -293,11 +293,11 @@ class Definitions:
         present = _present(tx.connection, found.touched)
         removed = [] if keep else leaving(present, wanted, origin)
         other = {key: text for key, text in wanted.items() if key in found.new}
-        return self._apply(tx, place, origin, other, removed=removed, present=present)
+        return self._apply(tx, place, other, origin=origin, removed=removed, present=present)
 
     def _put(self, key: Key, text: str, tx: Transaction) -> Changes:
         place = log.next_place(tx)
-        return self._apply(tx, place, "api", {key: text}, removed=[], present=_present(tx.connection, [key]))
+        return self._apply(tx, place, {key: text}, origin="api", removed=[], present=_present(tx.connection, [key]))
 
     def _delete(self, kind: str, name: str, tx: Transaction) -> Changes:
         place = log.next_place(tx)
@@ -307,15 +307,15 @@ class Definitions:
             raise NotFound(f"there is no {kind} {name!r}")
         if found.origin == "file":
             raise Conflict(f"the {kind} {name!r} came from a file: remove it there")
-        return self._apply(tx, place, "api", {}, removed=[(kind, name)], present=present)
+        return self._apply(tx, place, {}, origin="api", removed=[(kind, name)], present=present)
 
     def _apply(
         self,
         tx: Transaction,
         place: Place,
-        origin: Origin,
         wanted: Texts,
         *,
+        origin: Origin,
         removed: Collection[Key],
         present: Mapping[Key, Version],
     ) -> Changes:

@@ -110,7 +110,7 @@ class InForce:
                 touched |= closed.changed.keys()
             if new is not None:
                 begun.append(name)
-        touched |= self._begin(tx, begun, outages, taken.only)
+        touched |= self._begin(tx, begun, outages, only=taken.only)
         return Switched(decisions, touched)
 
     def _put_back(self, automations: ForkingDict[Live], judge: Judge, at_seq: int | None) -> None:
@@ -197,7 +197,7 @@ class InForce:
         return judgement
 
     def _begin(
-        self, tx: Transaction, names: Iterable[str], outages: Sequence[Outage], only: Mapping[str, str]
+        self, tx: Transaction, names: Iterable[str], outages: Sequence[Outage], *, only: Mapping[str, str]
     ) -> set[str]:
         """Arm automations at their T0, and prime their deadlines (law O3); `only` are the names of some's events."""
         waiting: dict[str, State | None] = {}

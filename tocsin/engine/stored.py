@@ -147,9 +147,9 @@ class Reader:
         live = self._shared.get(said)
         if live is None:
             live = self._shared[said] = Live(said)
-        return Found(self._armed(version, name, trigger, pauses), live, only)
+        return Found(self._armed(version, trigger, name=name, pauses=pauses), live, only)
 
-    def _armed(self, version: Version, name: str, trigger: Unread, pauses: Sequence[Pause]) -> Armed:
+    def _armed(self, version: Version, trigger: Unread, *, name: str, pauses: Sequence[Pause]) -> Armed:
         return Armed(
             name=name,
             trigger=trigger,
