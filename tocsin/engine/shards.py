@@ -28,7 +28,6 @@ from tocsin.store import leases, processes, states
 from tocsin.store.leases import LEASE_US
 from tocsin.store.states import ShardLost
 from tocsin.store.writer import Fresh, Transaction, Writer
-from tocsin.triggers.judge import Judge
 
 log = logging.getLogger(__name__)
 
@@ -101,11 +100,6 @@ class Shards:
     def judged(self) -> int:
         """How many events were judged; once for each shard."""
         return self._judged_before + sum(evaluator.judged for evaluator in list(self._evaluators.values()))
-
-    def judge(self, name: str) -> Judge | None:
-        """Return the judge over an automation; None if it is not judged here."""
-        found = (one.in_force.judge for one in list(self._evaluators.values()))
-        return next((judge for judge in found if name in judge), None)
 
     async def start(self) -> None:
         """Judge what waits, then go on by itself."""
