@@ -179,8 +179,8 @@ async def test_f2_a_step_that_is_undone_leaves_nothing_and_repeated_says_the_sam
     seen: list[object] = []
     failures = iter(range(3))
 
-    def failing(*args: Any) -> Any:
-        real(*args)
+    def failing(*args: Any, **more: Any) -> Any:
+        real(*args, **more)
         if next(failures, None) is not None:
             seen.append([one["id"] for one in firings.page(args[0]).items])
             raise Conflict("not now")

@@ -37,7 +37,7 @@ def no_fence() -> None:
     """Who has judged a shard goes on with it, whether it still owns it or not, and stores what it judged."""
     tend, known = leases.tend, set[int]()
 
-    def move_cursor(connection: Connection, before: Cursor, after: Cursor) -> None:
+    def move_cursor(connection: Connection, before: Cursor, after: Cursor, **_: object) -> None:
         connection.execute(_ANYHOW, {"of": before.shard, "to": after.seq, "to_us": after.judged_us})
 
     def mine_for_ever(tx: Transaction, *, owner: str, most: int) -> set[int]:

@@ -31,6 +31,7 @@ from tocsin.errors import JudgeFailed
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.moments import SECOND, Micros
 from tocsin.store import states
+from tocsin.store.leases import LEASE_US
 from tocsin.store.log import Head
 from tocsin.store.postgres import take_time
 from tocsin.store.states import Cursor, ShardLost
@@ -189,7 +190,8 @@ class Evaluator:
     def _store(self, tx: Transaction, after: Cursor) -> None:
         """Move the stored cursor. Raises ShardLost."""
         assert self._stored is not None
-        states.move_cursor(tx.connection, self._stored, after)
+        until_us = None if self._owner is None else tx.now_us + LEASE_US
+        states.move_cursor(tx.connection, self._stored, after, leased_until_us=until_us)
         self._stored = after
         self._stored_us = tx.now_us
 

@@ -32,13 +32,19 @@ class Held:
 
 
 def tend(tx: Transaction, *, owner: str, most: int) -> set[int]:
-    """Renew what is the owner's, and take what is free until it has `most`; return the shards that it has now."""
+    """Renew what is the owner's, and take what is free until it has `most`; return the shards that it has now.
+
+    It waits for nobody: a shard that its owner is storing at this moment is renewed by that (`states.move_cursor`), and
+    nobody takes it meanwhile. To wait for one while others are held would be a deadlock of the owner with itself.
+    """
     until_us = tx.now_us + LEASE_US
-    renewed = update(shards).where(shards.c.owner == owner).values(leased_until_us=until_us).returning(shards.c.shard)
-    mine = set(tx.connection.execute(renewed).scalars())
+    mine = set(tx.connection.execute(select(shards.c.shard).where(shards.c.owner == owner)).scalars())
+    idle = select(shards.c.shard).where(shards.c.owner == owner).order_by(shards.c.shard)
+    if renewed := tx.connection.execute(idle.with_for_update(skip_locked=True)).scalars().all():
+        tx.connection.execute(update(shards).where(shards.c.shard.in_(renewed)).values(leased_until_us=until_us))
     if len(mine) >= most:
         return mine
-    lost = or_(shards.c.owner.is_(None), shards.c.leased_until_us <= tx.now_us)
+    lost = or_(shards.c.owner.is_(None), (shards.c.leased_until_us <= tx.now_us) & (shards.c.owner != owner))
     free = select(shards.c.shard).where(lost).order_by(shards.c.shard).limit(most - len(mine))
     found = set(tx.connection.execute(free.with_for_update(skip_locked=True)).scalars())
     if found:

@@ -143,14 +143,16 @@ def bump(connection: Connection, of: Collection[int]) -> None:
     connection.execute(update(shards).where(shards.c.shard.in_(of)).values(epoch=shards.c.epoch + 1))
 
 
-def move_cursor(connection: Connection, before: Cursor, after: Cursor) -> None:
-    """Move a shard's cursor, as who owns it.
+def move_cursor(
+    connection: Connection, before: Cursor, after: Cursor, *, leased_until_us: Micros | None = None
+) -> None:
+    """Move a shard's cursor, as who owns it; one that is leased is so until the moment given.
 
     Raises:
         ShardLost: another process has moved it, or changed what is judged.
     """
     was = {"at": before.seq, "at_us": before.judged_us, "owned": before.epoch, "of": before.shard}
-    values = was | {"to": after.seq, "to_us": after.judged_us}
+    values = was | {"to": after.seq, "to_us": after.judged_us, "until_us": leased_until_us}
     if connection.execute(_MOVE, values).rowcount != 1:
         raise ShardLost(f"shard {before.shard} is judged by another process")
 
@@ -186,5 +188,5 @@ _MOVE = (
         shards.c.judged_us == bindparam("at_us"),
         shards.c.epoch == bindparam("owned"),
     )
-    .values(cursor=bindparam("to"), judged_us=bindparam("to_us"))
+    .values(cursor=bindparam("to"), judged_us=bindparam("to_us"), leased_until_us=bindparam("until_us"))
 )
