@@ -11,8 +11,8 @@ from tocsin.schemas.moments import duration_us, span
 from tocsin.settings import ROLES, Settings
 
 INTRODUCTION = """\
-A setting is an environment variable. They are read once, when `tocsin serve` starts; the flags `--host`, `--port`, `--db`,
-`--bus` and `--roles` win over `TOCSIN_HOST`, `TOCSIN_PORT`, `TOCSIN_DATABASE`, `TOCSIN_BUS` and `TOCSIN_ROLES`.
+A setting is an environment variable. They are read once, when `tocsin serve` starts; the flags `--host`, `--port`,
+`--db`, `--bus` and `--roles` win over `TOCSIN_HOST`, `TOCSIN_PORT`, `TOCSIN_DATABASE`, `TOCSIN_BUS` and `TOCSIN_ROLES`.
 `tocsin doctor` says which are set, and whether they are right."""
 
 CLIENTS = f"""\
