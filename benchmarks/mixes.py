@@ -15,7 +15,7 @@ from benchmarks.effort import Effort, alternate, middle, span
 from benchmarks.matching import MIXES, SIZES, Mix
 from benchmarks.samples import BATCH, TOUCH_EVERY, batches, written
 from benchmarks.sampling import Profiler
-from benchmarks.server import serving
+from benchmarks.server import Server, serving
 from benchmarks.table import Row
 from benchmarks.traffic import flood
 
@@ -37,17 +37,18 @@ async def _measured(effort: Effort, profiler: Profiler, mix: Mix) -> list[Row]:
     sizes = dict.fromkeys(size if size <= min(SIZES) else effort.many(size) for size in SIZES)
     async with AsyncExitStack() as stack:
         measurements, servers = {}, {}
+        used: dict[int, list[float]] = {size: [] for size in sizes}
         for size in sizes:
             home = effort.folder / f"{mix.name.replace(' ', '-')}-{size}"
             home.mkdir()
             definitions = written(home, automations=[_automation(mix, number) for number in range(size)])
             servers[size] = await stack.enter_async_context(serving(home, definitions))
-            measurements[str(size)] = partial(_flooded, effort, servers[size], mix)
+            measurements[str(size)] = partial(_flooded, effort, servers[size], mix, used[size])
             await measurements[str(size)]()
         with profiler.watching(servers[size].pid):
             found = await alternate(effort, measurements)
         memory = {size: server.rss_mb() for size, server in servers.items()}
-    few = found[str(min(sizes))]
+    few, few_us = found[str(min(sizes))], used[min(sizes)][1:]
     rows = []
     for size in sizes:
         rates = found[str(size)]
@@ -55,6 +56,9 @@ async def _measured(effort: Effort, profiler: Profiler, mix: Mix) -> list[Row]:
         target = None if size == min(sizes) else HELD * middle(few)
         rows.append(Row(f"{mix.name}, {size:,} automations", middle(rates), "events/s", middle(few), note, target,
                         BOUND, span(rates)))  # fmt: skip
+        rows.append(Row(f"{mix.name}, {size:,} automations: processor time", middle(used[size][1:]), "us/event",
+                        middle(few_us), "what the server used, whatever else the machine did", None, BOUND,
+                        span(used[size][1:])))  # fmt: skip
     return rows
 
 
@@ -65,10 +69,15 @@ def _automation(mix: Mix, number: int) -> dict[str, Any]:
     return {"name": f"automation-{number}", "trigger": counted, "actions": [{"type": "log"}]}
 
 
-async def _flooded(effort: Effort, server: Any, mix: Mix) -> float:
+async def _flooded(effort: Effort, server: Server, mix: Mix, used_us: list[float]) -> float:
+    """Return events a second, and note the processor time that an event took."""
     count = max(10, int(effort.round_s * 50_000 / BATCH))
     requests = iter(list(itertools.islice(batches(_events(mix, time.time_ns())), count)))
-    return BATCH * await flood(server, requests, connections=SENDERS, for_s=effort.round_s)
+    before_s, began_s = server.cpu_s(), time.perf_counter()
+    rate = BATCH * await flood(server, requests, connections=SENDERS, for_s=effort.round_s)
+    events = rate * (time.perf_counter() - began_s)
+    used_us.append(1e6 * (server.cpu_s() - before_s) / events)
+    return rate
 
 
 def _events(mix: Mix, seed: int) -> Iterator[dict[str, Any]]:
