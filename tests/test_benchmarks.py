@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.soak import Trend
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -25,3 +27,10 @@ def test_a_row_that_does_not_exist_is_refused_with_those_that_do() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "'speed' is none of batches, many, singles" in done.stderr
+
+
+def test_a_soak_shows_how_it_began_and_how_it_ended_and_the_most_in_between() -> None:
+    samples = [{"memory, MB": value} for value in (10.0, 30.0, 99.0, 20.0, 21.0)]
+    _, heading, row = Trend("server", "said", samples).text().splitlines()
+    assert heading.split() == ["start", "middle", "end", "most"]
+    assert row.split() == ["memory,", "MB", "10.0", "99.0", "21.0", "99.0"]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 import typer
 
 from tests.deploy.composed import FILE, GIVEN, ROOT, VARIABLE, Missing, document, own, services
+from tests.servers import free_port
 from tocsin.cli import app
 from tocsin.settings import ROLES, Settings
 
@@ -160,6 +163,19 @@ def test_what_is_copied_into_the_image_is_there_and_sent_to_the_builder() -> Non
     copied = {word for line in re.findall(r"^COPY (?!--)(.*)$", BUILT, re.MULTILINE) for word in line.split()[:-1]}
     assert all((ROOT / name).exists() for name in copied)
     assert copied == {line[1:] for line in lines(".dockerignore") if line.startswith("!")}
+
+
+def test_the_health_check_of_the_image_is_a_program_that_asks_whether_the_server_is_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = re.search(r"^HEALTHCHECK .*\\\n  CMD (\[.*\])$", RESULT, re.MULTILINE)
+    assert found is not None
+    python, option, script = json.loads(found[1])
+    assert (python, option) == ("python", "-c")
+    monkeypatch.setenv("TOCSIN_PORT", str(free_port()))
+    with pytest.raises(URLError):  # nobody is there
+        exec(compile(script, "Dockerfile", "exec"), {"__name__": "__main__"})  # noqa: S102 - our own file
+    assert "/healthz" in script
 
 
 def test_what_the_image_sets_are_settings() -> None:
