@@ -123,6 +123,8 @@ class Intake:
 
     async def close(self) -> None:
         """Stop reading and record what is in hand, if that does not take long; what is left is for others to claim."""
+        if self._leaving:
+            return
         self._leaving = True
         self._hands.open()
         await self._subscriber.stop()

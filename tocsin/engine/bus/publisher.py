@@ -113,6 +113,8 @@ class Publisher:
 
     async def close(self) -> None:
         """Publish what waits, then disconnect."""
+        if self._closing:
+            return
         self._closing = True
         self._wanted.set()
         if self._task is not None:
