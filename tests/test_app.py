@@ -127,7 +127,7 @@ async def test_an_orderly_end_leaves_no_task_and_no_thread_and_loses_nothing(liv
 
 async def test_readiness_says_how_late_judgement_is(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     app = await live.start()
-    await app.evaluator.settled()
+    await app.shards.settled()
     ready = await app.readiness()
     assert (ready.ready, ready.lag_s, ready.unjudged, ready.reason) == (True, 0.0, 0, "")
     put_to_sleep(app, monkeypatch)
@@ -136,14 +136,14 @@ async def test_readiness_says_how_late_judgement_is(live: Live, monkeypatch: pyt
     ready = await app.readiness()
     assert (ready.ready, ready.lag_s, ready.unjudged) == (False, 45.0, 2)
     assert ready.reason == "judgement is 45 s late"
-    await app.evaluator.settled()
+    await app.shards.settled()
     assert (await app.readiness()).ready
 
 
 async def test_the_automation_shows_what_it_waits_for(live: Live) -> None:
     app = await live.start(automation({"type": "absence", "expect": "a", "within": "10s", "for_each": ["id"]}))
     await live.send(event(resource="p"))
-    await app.evaluator.settled()
+    await app.shards.settled()
     shown = await app.automation("one") or {}
     assert (shown["origin"], shown["state"], shown["paused"], shown["last_firing"]) == ("file", "live", False, None)
     keys: Any = shown["keys"]

@@ -227,20 +227,20 @@ async def test_s3_deadlines_are_judged_late_rather_than_never_when_the_clock_is_
     app = await live.start(automation(SILENT))
     await live.send(*(event("beat", f"web-{number}") for number in range(5)), at_s=0)
     live.clock.set(T0 - HOUR)
-    await app.evaluator.settled()
+    await app.shards.settled()
     assert [record.getMessage()[:34] for record in caplog.records if "clock" in record.getMessage()] == [
         "the clock was set back by 1h: time"
     ]
     live.clock.advance("19m")
-    await app.evaluator.settled()
+    await app.shards.settled()
     assert live.fired() == [], "half of 19 minutes are not ten"
     live.clock.advance("2m")
-    await app.evaluator.settled()
+    await app.shards.settled()
     assert live.fired() == [(600.0, "missed", {"id": f"web-{number}"}) for number in range(5)]
     await live.send(event("beat", "web-0"))
-    await app.evaluator.settled()
+    await app.shards.settled()
     assert live.fired()[5:] == [(630.0, "resolved", {"id": "web-0"})]
     live.clock.set(T0 + HOUR)
-    await app.evaluator.settled()
+    await app.shards.settled()
     assert "the clock has caught up" in caplog.text
     assert live.fired()[6:] == [(1230.0, "missed", {"id": "web-0"})]

@@ -10,7 +10,7 @@ import pytest
 from tests.engine.live import T0, Live, automation, event, until
 from tocsin.engine.evaluator import Evaluator
 from tocsin.errors import Conflict
-from tocsin.schemas.moments import SECOND
+from tocsin.schemas.moments import SECOND, Micros
 from tocsin.store import leases, log
 from tocsin.store.states import ShardLost
 from tocsin.store.writer import Transaction
@@ -19,6 +19,11 @@ SILENT = {"type": "absence", "expect": "beat", "within": "10s", "for_each": ["id
 NAMES = [f"n{number}" for number in range(12)]
 EVALUATOR = frozenset({"evaluator"})
 API = frozenset({"api"})
+
+
+async def moved_to(live: Live, moment_us: Micros) -> None:
+    """Wait until the time of the log has come to a moment."""
+    await until(lambda: live.read(log.newest).received_us >= moment_us)
 
 
 async def shared_out(*servers: Live) -> None:
@@ -81,7 +86,7 @@ async def test_s2_while_nobody_receives_no_verdict_is_given(many: Callable[..., 
     await until(lambda: judge.read(log.outages_of))
     for at_s in range(65, 126, 5):  # in steps that are no outages themselves
         api.turn(at_s)
-        await until(lambda at_s=at_s: judge.read(log.newest).received_us >= T0 + at_s * SECOND)
+        await moved_to(judge, T0 + at_s * SECOND)
     await until(judge.fired)
     assert len(judge.read(log.outages_of)) == 1
     assert [verdict for _, verdict, _ in judge.fired()] == ["unknown"]
