@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,9 @@ from tocsin.store.database import Database
 
 TIMES = Times(lateness_us=round(LATENESS_S * SECOND), settle_us=round(SETTLE_S * SECOND))
 DEFINITIONS = Path(__file__).parent / "definitions.yaml"
+ENDS = (0, -signal.SIGTERM, -signal.SIGKILL)
+"""How a process may end that was asked to: at once when it had only begun, or at a point that was chosen before."""
+
 WINDOWS = ("unfinished", "handed-on", "both")
 """The automations that wait in windows (law P1, P2), all of which have ended when things are at rest."""
 
@@ -46,7 +50,8 @@ def account_for(ordeal: Ordeal) -> Account:
 def _processes(account: Account, ordeal: Ordeal, records: Records) -> None:
     account.claim("restless", [] if ordeal.rested else ["what was to be judged and done did not come to an end"])
     account.claim("unanswered", ["an emitter was not answered"] * ordeal.unanswered)
-    account.claim("exit", [pair for pair in ordeal.statuses.items() if pair[1]])
+    account.claim("exit", [pair for pair in ordeal.statuses.items() if pair[1] not in ENDS])
+    account.claim("stuck", ordeal.stuck)
     logs = {log.name: log.read_text().splitlines() for log in ordeal.logs if log.exists()}
     account.claim("unforeseen", [f"{name}: {line}" for name, lines in logs.items() for line in _unforeseen(lines)])
     account.claim(

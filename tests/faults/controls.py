@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, update
 
 from tocsin.engine.bus.claims import Claims
 from tocsin.engine.bus.hands import Delivered
+from tocsin.engine.evaluator import Evaluator
 from tocsin.engine.recorder import Receipt, Recorder
 from tocsin.schemas.event import Event, identified
 from tocsin.schemas.identity import uuid7s
@@ -35,7 +36,7 @@ def no_claim() -> None:
 
 def no_fence() -> None:
     """Who has judged a shard goes on with it, whether it still owns it or not, and stores what it judged."""
-    tend, known = leases.tend, set[int]()
+    tend, known, begin = leases.tend, set[int](), Evaluator.__init__
 
     def move_cursor(connection: Connection, before: Cursor, after: Cursor, **_: object) -> None:
         connection.execute(_ANYHOW, {"of": before.shard, "to": after.seq, "to_us": after.judged_us})
@@ -44,8 +45,12 @@ def no_fence() -> None:
         known.update(tend(tx, owner=owner, most=most))
         return set(known)
 
+    def unasked(self: Evaluator, **parts: Any) -> None:
+        begin(self, **{**parts, "owner": None})
+
     states.move_cursor = move_cursor
     leases.tend = mine_for_ever
+    Evaluator.__init__ = unasked  # type: ignore[method-assign]
 
 
 def early_acknowledgement() -> None:

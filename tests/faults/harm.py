@@ -55,6 +55,7 @@ OFTEN = 0.15
 POINTS: dict[str, Callable[[Callable[[], None]], None]] = {
     **FAULTS,
     "before-acknowledgement": lambda act: before(Redis, "xack", act),
+    "before-recording": lambda act: before(Intake, "_append", act),
     "before-turn": lambda act: before(Claims, "turn", act),
     "before-publishing": lambda act: before(Publisher, "_round", act),
 }

@@ -50,6 +50,7 @@ class Ordeal:
     unanswered: int = 0
     rested: bool = False
     statuses: dict[str, int | None] = field(default_factory=dict)
+    stuck: list[str] = field(default_factory=list)
     surprises: dict[str, list[int]] = field(default_factory=dict)
     took_s: float = 0.0
 
@@ -151,15 +152,15 @@ async def _emitting(ordeal: Ordeal, scene: Field) -> AsyncIterator[None]:
 async def _rest(ordeal: Ordeal) -> bool:
     """Wait until nothing is left to be judged or done, and no due time is near; return whether that came."""
     database = Database(ordeal.database)
+    until_s = time.monotonic() + (REST_S if ordeal.plan.control == "-" else REST_CONTROL_S)
     try:
-        async with asyncio.timeout(REST_S if ordeal.plan.control == "-" else REST_CONTROL_S):
-            while not await asyncio.to_thread(database.read, is_at_rest) or _is_due():  # noqa: ASYNC110
-                await asyncio.sleep(LOOK_S)
-    except TimeoutError:
-        return False
+        while time.monotonic() < until_s:
+            if await asyncio.to_thread(database.read, is_at_rest) and not _is_due():
+                return True
+            await asyncio.sleep(LOOK_S)
     finally:
         database.close()
-    return True
+    return False
 
 
 def _is_due() -> bool:
@@ -171,4 +172,5 @@ def _is_due() -> bool:
 async def _stop(ordeal: Ordeal, scene: Field) -> None:
     found = await asyncio.gather(*(scene.host.stop(process) for process in scene.processes.values()))
     ordeal.statuses = dict(zip(scene.processes, found, strict=True))
+    ordeal.stuck = [process.name for process in scene.processes.values() if process.stuck]
     ordeal.surprises = {name: process.surprises for name, process in scene.processes.items() if process.surprises}

@@ -38,6 +38,16 @@ class Mode(StrEnum):
     BUS = "bus"
 
 
+HURTS = {
+    ("no-claim", Mode.DIRECT): ("die:before-commit", 20),
+    ("no-claim", Mode.BUS): ("die:before-commit", 20),
+    ("no-fence", Mode.DIRECT): ("halt:before-commit", 20),
+    ("no-fence", Mode.BUS): ("halt:before-commit", 20),
+    ("early-acknowledgement", Mode.DIRECT): ("die:before-commit", 20),
+    ("early-acknowledgement", Mode.BUS): ("die:before-recording", 4),
+}
+"""What happens to each life where a safety is taken away, the so-manieth time at most: that which it is there for."""
+
 REGRESSIONS = ((3, Mode.DIRECT), (10, Mode.DIRECT))
 """Seeds that have failed once, and are run before all others."""
 
@@ -133,6 +143,8 @@ class Plan:
         random = self._random("calamities")
         possible = [kind for kind in SELDOM if self.mode is Mode.BUS or kind not in ON_A_BUS]
         kinds = [*random.choices(OFTEN, k=random.randint(7, 14)), *random.sample(possible, random.randint(0, 2))]
+        if self.control != "-":
+            kinds = [Kind.FREEZE] * 5 if self.control == "no-fence" else [Kind.KILL] * 2
         made = [
             Calamity(kind, random.uniform(0.2, self.chaos_s - 0.5), _length_s(kind, random), random.random(),
                      random.random())
@@ -149,11 +161,13 @@ class Plan:
                 "windows": 40.0,
                 "halt_s": random.uniform(0.3, 1.8 * LEASE_S),
             }
-            if random.random() < 0.5:
+            if self.control != "-":
+                harm, most = HURTS[self.control, self.mode]
+                harms |= {f"control:{self.control}": 1, harm: random.randint(1, most)}
+                harms["halt_s"] = 1.8 * LEASE_S
+            elif random.random() < 0.5:
                 point, what = random.choice(list(POINTS)), random.choice(("die", "die", "halt"))
                 harms[f"{what}:{point}"] = round(math.exp(random.uniform(0, math.log(60))))
-            if self.control != "-":
-                harms[f"control:{self.control}"] = 1
             yield harms
 
     def last_life(self) -> dict[str, float]:

@@ -20,7 +20,10 @@ STOP_S = 20.0
 
 @dataclass(eq=False)
 class Process:
-    """One name under which processes live, one after the other; `status` is how the last of them ended."""
+    """One name under which processes live, one after the other; `status` is how the last of them ended.
+
+    It is `stuck` when it was asked to stop and did not.
+    """
 
     name: str
     roles: tuple[str, ...]
@@ -32,6 +35,7 @@ class Process:
     status: int | None = None
     frozen: bool = False
     wanted: bool = False
+    stuck: bool = False
     surprises: list[int] = field(default_factory=list)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -95,6 +99,7 @@ class Host:
             async with asyncio.timeout(STOP_S):
                 await process.ended.wait()
         except TimeoutError:
+            process.stuck = True
             await self.kill(process)
         return process.status
 
