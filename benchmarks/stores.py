@@ -30,6 +30,7 @@ _POSTGRES = {
 }  # fmt: skip
 _REDIS = {
     "bind": "127.0.0.1", "save": "", "appendonly": "yes", "appendfsync": "always", "no-appendfsync-on-rewrite": "no",
+    "auto-aof-rewrite-percentage": "0",
 }  # fmt: skip
 
 
