@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tocsin.api import runs
 from tocsin.app import App
+from tocsin.store import refusals
 
 DEFINITIONS = {
     "automations": [
@@ -118,3 +120,18 @@ async def test_what_can_not_be_forgotten_is_refused(
 ) -> None:
     answer = await client.post(f"/api/automations/{name}/forget", json=body)
     assert (answer.status_code, set(answer.json())) == (status, {"error", "errors"})
+
+
+async def test_what_came_over_the_bus_and_is_no_event_is_listed(client: httpx.AsyncClient, app: App) -> None:
+    for number in range(3):
+        unit = partial(refusals.keep, entry=f"{number}-0", reason="not JSON", body=b"\xff{", received_us=number)
+        await app.writer.run(unit)
+    first = (await client.get("/api/refusals?limit=2")).json()
+    assert [one["entry"] for one in first["items"]] == ["2-0", "1-0"]
+    assert first["items"][0] | {"n": 0} == {
+        "n": 0, "received": "1970-01-01T00:00:00.000002Z", "entry": "2-0", "reason": "not JSON", "body": "\ufffd{"
+    }  # fmt: skip
+    rest = (await client.get("/api/refusals", params={"cursor": first["next"]})).json()
+    assert [one["entry"] for one in rest["items"]] == ["0-0"]
+    await app.retention.sweep()
+    assert (await client.get("/api/refusals")).json()["items"] == []

@@ -10,7 +10,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from tocsin import __version__
-from tocsin.api import actions, automations, definitions, events, firings, flows, health, metrics, queues, runs
+from tocsin.api import (
+    actions,
+    automations,
+    definitions,
+    events,
+    firings,
+    flows,
+    health,
+    metrics,
+    queues,
+    refusals,
+    runs,
+)
 from tocsin.api.answers import Json
 from tocsin.api.errors import body_of, headers_of, status_of
 from tocsin.api.failures import failed
@@ -39,7 +51,7 @@ def rest(app: App, bell: Bell, ingest: Answered) -> FastAPI:
     api.state.app = app
     api.state.bell = bell
     api.state.ingest = ingest
-    for routes in (events, definitions, automations, firings, actions, flows, queues, runs):
+    for routes in (events, definitions, automations, firings, actions, flows, queues, runs, refusals):
         api.include_router(routes.router, dependencies=[Depends(only_known)])
     for open_to_all in (health, metrics):
         api.include_router(open_to_all.router)

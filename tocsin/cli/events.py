@@ -71,6 +71,19 @@ def list_events(
 
 
 @group.command()
+def refused(limit: options.Limit = 50, json: options.Json = False) -> None:
+    """List what came over the bus and is no event, newest first; `--json` shows what came."""
+    from tocsin.cli import output
+    from tocsin.cli.client import Client
+
+    def row(one: Any) -> tuple[Any, ...]:
+        return output.local(one["received"]), one["entry"], one["reason"]
+
+    with Client() as client:
+        output.items(client.items("/api/refusals", limit), ("received", "entry", "reason"), row, json=json)
+
+
+@group.command()
 def show(
     id: Annotated[str, typer.Argument(help="The event's id.", show_default=False)], json: options.Json = False
 ) -> None:

@@ -71,6 +71,7 @@ class Swept:
     events: int
     firings: int
     decisions: int
+    refusals: int
     runs: int
     states: int
     history: int
@@ -121,6 +122,7 @@ class Retention:
             events=await self._events(now_us - keep.events_us),
             firings=await self._bites(partial(retention.drop_firings, before_us=now_us - keep.firings_us)),
             decisions=await self._bites(partial(retention.drop_decisions, before_us=now_us - keep.firings_us)),
+            refusals=await self._bites(partial(retention.drop_refusals, before_us=now_us - keep.events_us)),
             runs=await self._runs(now_us - keep.runs_us),
             states=idle,
             history=await self._bite(retention.drop_history, now_us - keep.longest_us),

@@ -29,6 +29,7 @@ from tocsin.store.tables import (
     intents,
     outages,
     pauses,
+    refusals,
     runs,
     shards,
     states,
@@ -172,6 +173,16 @@ def drop_decisions(tx: Transaction, after_n: int, *, before_us: Micros) -> Bite:
     old = [row.n for row in rows if row.at_us < before_us]
     if old:
         tx.connection.execute(delete(decisions).where(decisions.c.n.in_(old)))
+    return Bite(len(old), rows[-1].n if old and len(rows) == BITE else None)
+
+
+def drop_refusals(tx: Transaction, after_n: int, *, before_us: Micros) -> Bite:
+    """Drop what came over the bus long ago and was no event."""
+    query = select(refusals.c.n, refusals.c.received_us).where(refusals.c.n > after_n)
+    rows = tx.connection.execute(query.order_by(refusals.c.n).limit(BITE)).all()
+    old = [row.n for row in rows if row.received_us < before_us]
+    if old:
+        tx.connection.execute(delete(refusals).where(refusals.c.n.in_(old)))
     return Bite(len(old), rows[-1].n if old and len(rows) == BITE else None)
 
 
