@@ -14,6 +14,9 @@ from tests.faults.proxy import Weather
 from tests.faults.stores import Store
 from tocsin.schemas.moments import HOUR, SECOND
 
+BOUND_S = 2.0
+"""Within so many seconds emitters fill the stream."""
+
 STEPS_US = (-26 * HOUR, -2 * SECOND, 2 * SECOND, 26 * HOUR)
 
 
@@ -88,7 +91,7 @@ async def _clock(calamity: Calamity, field: Field) -> None:
 
 async def _bound(calamity: Calamity, field: Field) -> None:
     """Have the recorders stand still until the stream is full."""
-    await _stand_still(field.having("recorder"), calamity.length_s + 1)
+    await _stand_still(field.having("recorder"), calamity.length_s + BOUND_S)
 
 
 HAPPENINGS: dict[Kind, Callable[[Calamity, Field], Awaitable[None]]] = {

@@ -23,7 +23,7 @@ from tests.servers import free_port
 
 LOOK_S = 0.05
 READY_S = 30.0
-BUS_MAX_ENTRIES = 150
+BUS_MAX_ENTRIES = 80
 
 
 @dataclass
