@@ -79,7 +79,7 @@ class Postgres:
             for table in reversed([one for one in metadata.sorted_tables if one is not compatibility]):
                 connection.execute(f"DELETE FROM {table.name}")  # noqa: S608 - our own name
             connection.execute("SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'")
-            connection.execute("INSERT INTO head (one, seq, received_us, outages) VALUES (1, 0, 0, 0)")
+            connection.execute("INSERT INTO head (one, seq, received_us, outages) VALUES (1, 0, 0, -1)")
             connection.execute("INSERT INTO shards (shard, cursor, judged_us, epoch) VALUES (0, 0, 0, 0)")
 
     def url_of(self, name: str) -> str:

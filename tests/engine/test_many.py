@@ -154,3 +154,20 @@ async def test_s1_who_takes_events_another_way_is_refused(many: Callable[..., Li
     await one.start()
     with pytest.raises(Conflict, match=r"uses no bus, this one redis://127.0.0.1:1"):
         await two.start()
+
+
+async def test_s2_before_anybody_has_received_there_is_no_outage(many: Callable[..., Live]) -> None:
+    """A first start has none, however long after the definitions the first receiver comes."""
+    judge, api = many(roles=EVALUATOR, blind_after="10s"), many(roles=API, blind_after="10s")
+    await judge.start(automation(SILENT))
+    judge.turn(60)
+    await api.start()
+    await moved_to(api, T0 + 60 * SECOND)
+    assert api.read(log.outages_of) == []
+    await api.stop()
+    judge.turn(120)
+    await api.start()
+    await moved_to(api, T0 + 120 * SECOND)
+    assert [(start_us // SECOND, end_us // SECOND) for start_us, end_us in api.read(log.outages_of)] == [
+        (T0 // SECOND + 60, T0 // SECOND + 120)
+    ]

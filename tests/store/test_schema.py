@@ -16,7 +16,7 @@ from tocsin.errors import TocsinError, Unavailable
 from tocsin.store import database as database_module
 from tocsin.store import log, schema, states
 from tocsin.store.database import Database
-from tocsin.store.tables import metadata
+from tocsin.store.tables import NOBODY_YET, metadata
 
 
 def database_in(path: Path) -> Database:
@@ -66,7 +66,7 @@ def test_a_database_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     before = database.read(_definitions)
     schema.prepare(database)
     assert database.read(_definitions) == before
-    assert database.read(log.newest) == (0, 0, 0)
+    assert database.read(log.newest) == (0, 0, NOBODY_YET)
     assert database.read(states.cursor_of, 0) == states.Cursor(0, 0, 0, 0)
     assert database.read(schema.version_of) == schema.NEWEST
     database.close()

@@ -41,6 +41,7 @@ from tocsin.triggers.judge import Judgement, State
 _LOG = logging.getLogger(__name__)
 
 BATCH_EVENTS = 12_000  # as much as one append can bring, so that judging does not stay behind
+BATCH_LEASED = 2_000  # where others wait for the log's head while a batch is stored
 BATCH_FAILING = 16  # every failure judges the batch again: where there are more than so many, batches are short
 BATCH_DUE = 1_000
 CACHED_STATES = 100_000
@@ -80,7 +81,7 @@ class Evaluator:
         self._stored_us: Micros = 0
         self._cache: dict[str, State | None] = {}
         self._next_us: Micros | None = None
-        self._batch = BATCH_EVENTS
+        self._most = self._batch = BATCH_EVENTS if owner is None else min(BATCH_EVENTS, BATCH_LEASED)
         self.progress: Progress | None = None
         self.judged = 0
 
@@ -231,7 +232,7 @@ class Evaluator:
                 failures[failure.automation, what] = failure
             else:
                 if not failures:
-                    self._batch = min(2 * self._batch, BATCH_EVENTS)
+                    self._batch = min(2 * self._batch, self._most)
                 return judgement, list(failures.values())
 
     def _remember(self, judgement: Judgement) -> None:

@@ -17,7 +17,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from typing import TypeVar
 
 from tocsin.clock import Clock
@@ -37,6 +37,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.02
+_PATIENT_BITES = 50  # behind so many it hurries, twice as much each time: who is always busy must not grow for ever
 _DECODED = 500  # the automations of so many states are compiled at once
 
 
@@ -204,17 +205,18 @@ class Retention:
 
     async def _bites(self, drop: Callable[[Transaction, int], Bite]) -> int:
         dropped, place = 0, 0
-        while True:
-            bite = await self._bite(drop, place)
+        for bites in count():
+            bite = await self._bite(drop, place, haste=2 ** (bites // _PATIENT_BITES))
             dropped += bite.dropped
             if bite.place is None:
-                return dropped
+                break
             place = bite.place
+        return dropped
 
-    async def _bite(self, drop: Callable[[Transaction, W], T], what: W) -> T:
-        """Have a unit run when nothing else waits, or when that has taken too long."""
-        await asyncio.sleep(self._pace.rest_s)
-        left_s = self._pace.patience_s
+    async def _bite(self, drop: Callable[[Transaction, W], T], what: W, *, haste: float = 1) -> T:
+        """Have a unit run when nothing else waits, or when that has taken too long; with `haste`, not so long."""
+        await asyncio.sleep(self._pace.rest_s / haste)
+        left_s = self._pace.patience_s / haste
         while left_s > 0 and self._is_busy():
             await asyncio.sleep(_LOOK_S)
             left_s -= _LOOK_S

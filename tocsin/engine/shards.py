@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -67,8 +68,8 @@ class Shards:
         self._evaluators: dict[int, Evaluator] = {}
         self._changing = threading.RLock()
         self._newest_seq = 0
-        self._queued = 0
-        self._apart = False
+        self._steps: deque[Callable[[Transaction], None]] = deque()
+        self._failed = self._apart = False
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -133,18 +134,15 @@ class Shards:
 
     def nudge(self) -> None:
         """Have a step made soon."""
-        if self._queued or self._closing or not self._evaluators:
+        if self._steps or self._closing or not self._evaluators:
             return
-        steps = [partial(self._step_one, shard) for shard in self.owned] if self._apart else [self._step]
+        # Who is behind steps in transactions that are short, each over one shard: others wait for the log's head.
+        leased = self._judging.owner is not None
+        behind = leased and (self.progress is None or self.progress.behind)
+        apart = self._apart or behind
+        self._steps += [partial(self._step_one, shard) for shard in self.owned] if apart else [self._step]
         self._apart = False
-        for step in steps:
-            try:
-                future = self._writer.submit(step)
-            except (Unavailable, Overloaded):
-                self._look_in(LOOK_S)
-                return
-            self._queued += 1
-            future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._stepped, done.exception()))
+        self._go()
 
     def take(self) -> None:
         """See whether there are shards to take: some may have become free."""
@@ -166,15 +164,32 @@ class Shards:
 
     # In the event loop
 
-    def _stepped(self, error: BaseException | None) -> None:
-        self._queued -= 1
-        if error is None:
-            self._plan()
+    def _go(self) -> None:
+        """Have the first of the steps made that wait."""
+        try:
+            future = self._writer.submit(self._steps[0])
+        except (Unavailable, Overloaded):
+            self._steps.clear()
+            self._look_in(LOOK_S)
             return
-        expected = isinstance(error, TocsinError)
-        log.error("judging failed, it is tried again: %s", error, exc_info=None if expected else error)
-        self._apart = not expected and len(self._evaluators) > 1  # one of the shards is the culprit
-        self._look_in(LOOK_S)
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._stepped, done.exception()))
+
+    def _stepped(self, error: BaseException | None) -> None:
+        self._steps.popleft()
+        if error is not None:
+            expected = isinstance(error, TocsinError)
+            log.error("judging failed, it is tried again: %s", error, exc_info=None if expected else error)
+            self._failed = True
+            self._apart = not expected and len(self._evaluators) > 1  # one of the shards is the culprit
+            if expected:
+                self._steps.clear()
+        if self._steps:
+            self._go()
+        elif self._failed:
+            self._failed = False
+            self._look_in(LOOK_S)
+        else:
+            self._plan()
 
     def _plan(self) -> bool:
         """Have the next step made when there is something to do; return whether all that was there is judged."""

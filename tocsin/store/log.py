@@ -25,7 +25,7 @@ from tocsin.schemas.firing import Decision
 from tocsin.schemas.identity import uuid7s
 from tocsin.schemas.moments import DAY, Micros
 from tocsin.store.bulk import Bulk, Row
-from tocsin.store.tables import INDEXED_CHARS, arrival_decisions, days, events, head, identities, outages
+from tocsin.store.tables import INDEXED_CHARS, NOBODY_YET, arrival_decisions, days, events, head, identities, outages
 from tocsin.store.writer import Fresh, Transaction
 
 OWN_SOURCE = "tocsin"
@@ -52,7 +52,7 @@ class Draft:
 
 
 class Head(NamedTuple):
-    """The newest place of the log, its time, and the number of the newest outage."""
+    """The newest place of the log, its time, and the number of the newest outage (0: there is none)."""
 
     seq: int
     received_us: Micros
@@ -106,7 +106,9 @@ class _Time:
     def __init__(self, tx: Transaction, before: Head) -> None:
         self._before = before
         self._blind_after_us = tx.blind_after_us
+        self._receives = tx.receives
         self._own_us = tx.now_us if tx.receives or not before.received_us else 0
+        self._heard = before.outages != NOBODY_YET
         self._gaps: list[tuple[Micros, Micros]] = []
         self.now_us = before.received_us
 
@@ -114,22 +116,23 @@ class _Time:
         """Go on to when something was received, never back; a gap on the way is an outage."""
         to_us = self._own_us if received_us is None else received_us
         if to_us > self.now_us:
-            if self.now_us and to_us - self.now_us > self._blind_after_us:
+            if self._heard and to_us - self.now_us > self._blind_after_us:
                 self._gaps.append((self.now_us, to_us))
             self.now_us = to_us
+        self._heard = self._heard or self._receives or received_us is not None
         return self.now_us
 
     def keep(self, connection: Connection, new: Sequence[Arrival], *, seq: int) -> None:
         """Store where the log stands now, and with which of the new arrivals a day began."""
         before = self._before
-        if (seq, self.now_us) == before[:2]:
+        newest = before.outages + len(self._gaps) + (self._heard and before.outages == NOBODY_YET)
+        if (seq, self.now_us, newest) == before:
             return
-        newest = before.outages + len(self._gaps)
         connection.execute(_MOVE_HEAD, {"to_seq": seq, "to_received_us": self.now_us, "to_outages": newest})
         if self._gaps:
             rows = [
                 {"n": n, "start_us": start_us, "end_us": end_us}
-                for n, (start_us, end_us) in enumerate(self._gaps, start=before.outages + 1)
+                for n, (start_us, end_us) in enumerate(self._gaps, start=newest - len(self._gaps) + 1)
             ]
             connection.execute(outages.insert(), rows)
         day = before.received_us // DAY
@@ -190,7 +193,7 @@ def read_arrival(row: Any) -> Arrival:
 
 
 def newest(connection: Connection) -> Head:
-    """Return where the log stands; (0, 0, 0) for one that nobody has used."""
+    """Return where the log stands; (0, 0, `NOBODY_YET`) for one that nobody has used."""
     return Head(*connection.execute(_READ_HEAD).one())
 
 

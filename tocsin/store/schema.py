@@ -25,7 +25,7 @@ from tocsin.errors import TocsinError, Unavailable
 from tocsin.store import locks, partitions
 from tocsin.store import postgres as server
 from tocsin.store.database import Database, unavailable
-from tocsin.store.tables import NEWEST, compatibility, head
+from tocsin.store.tables import NEWEST, NOBODY_YET, compatibility, head
 from tocsin.store.tables import shards as shards_table
 
 __all__ = ["NEWEST", "migrate", "oldest_of", "prepare", "version_of"]
@@ -127,7 +127,7 @@ def _runs_on(connection: Connection, version: str | None, *, migrate: bool) -> b
 
 def _fill(connection: Connection, count: int) -> None:
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    connection.execute(dialect.insert(head).values(one=1, seq=0, received_us=0, outages=0))
+    connection.execute(dialect.insert(head).values(one=1, seq=0, received_us=0, outages=NOBODY_YET))
     for number in range(count):
         connection.execute(dialect.insert(shards_table).values(shard=number, cursor=0, judged_us=0, epoch=0))
 

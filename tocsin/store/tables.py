@@ -87,6 +87,9 @@ days = Table(
 """What is received from midnight (UTC) on has this place or a later one, what was received before has an earlier one:
 so places are looked up in the partition in which they are. A day on which the log's time did not move has no row."""
 
+NOBODY_YET = -1
+"""Stands for the number of the newest outage until somebody has received: a first start has none (law S2)."""
+
 head = Table(
     "head",
     metadata,
