@@ -163,6 +163,22 @@ def test_a_signal_stops_the_server_gracefully_and_it_starts_again(tmp_path: Path
         assert "kept" in again.run("events", "--event", "service.error")
 
 
+def test_a_server_that_is_told_to_stop_while_it_starts_ends_well(tmp_path: Path) -> None:
+    """It waits for a database that does not say anything."""
+    (tmp_path / "definitions.yaml").write_text(DEFINITIONS)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none?connect_timeout=3"
+        arguments = [*command(tmp_path), "--port", "0", "--db", url]
+        process = subprocess.Popen(arguments, env=CLEAN | {"TOCSIN_HOME": str(tmp_path / "home")}, stderr=PIPE)
+        silent.settimeout(PATIENCE_S)
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, said.decode()
+    assert b"Traceback" not in said
+
+
 def test_events_are_sent_from_python(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOCSIN_URL", server.url)
     identity = tocsin.emit("python.said", resource="dog", labels={"env": "prod"})

@@ -43,12 +43,15 @@ def serve(settings: Settings, path: Path | None) -> None:
     """
     configure(settings.log_level, settings.log_format)
     gc.disable()  # until everything is loaded: what is made by then stays
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    stopped_early = contextlib.suppress(asyncio.CancelledError)
+    with stopped_early, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings, path))
 
 
 async def _serve(settings: Settings, path: Path | None) -> None:
-    with _listening(settings.host, settings.port) as listener:
+    task = asyncio.current_task()
+    assert task is not None
+    with _on_signals(task.cancel), _listening(settings.host, settings.port) as listener:
         url = _url(listener)
         async with running(settings, path, url=lambda: url) as app:
             http = asgi(app)
@@ -87,7 +90,7 @@ def _greeting(settings: Settings, app: App, url: str) -> str:
 
 
 @contextlib.contextmanager
-def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
+def _on_signals(stop: Callable[[], object]) -> Iterator[None]:
     """Call `stop` on SIGINT and SIGTERM."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
