@@ -227,6 +227,8 @@ async def _send(door: Server, sent: Sent, *, every_s: float) -> None:
                 sent.late += 1
                 next_s = time.perf_counter()
             next_s += every_s
+            if client.is_closed:  # it was idle for longer than the server keeps it
+                client = await connected(door)
             await _post(client, *next(requests), sent)
     finally:
         client.close()

@@ -81,6 +81,11 @@ class Client(asyncio.Protocol):
             if not answer.done():
                 answer.set_exception(exc or ConnectionError("the server closed the connection"))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return bool(self._transport.is_closing())
+
     def close(self) -> None:
         """Close the connection."""
         self._transport.close()
