@@ -99,7 +99,7 @@ def commit_off() -> None:
 
 def cursor_off() -> None:
     """Keep what was judged, and not how far it was judged."""
-    states.move_cursor = lambda *_: None
+    states.move_cursor = lambda *_, **__: None
 
 
 def firings_apart() -> None:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +52,7 @@ async def _run(options: argparse.Namespace) -> int:
                 ordeal = await suffer(plan, folder, stores=servers, host=machine)
                 account = await asyncio.to_thread(account_for, ordeal)
             except Exception as error:  # noqa: BLE001 - the next seed may tell more
-                account = Account(findings={"harness": [f"{type(error).__name__}: {error}"]})
+                account = Account(findings={"harness": traceback.format_exception(error)})
             await machine.clear()
             _print(_line(plan, account, time.monotonic() - began_s))
             if options.verbose or account.findings:

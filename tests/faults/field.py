@@ -18,11 +18,10 @@ from tests.faults.harm import SKEW, set_skew
 from tests.faults.plan import Mode, Plan
 from tests.faults.processes import Host, Process
 from tests.faults.proxy import Proxy, Weather, proxied
-from tests.faults.stores import Stores
-from tests.servers import free_port
+from tests.faults.stores import Stores, quiet_port
 
 LOOK_S = 0.05
-READY_S = 30.0
+READY_S = 60.0
 BUS_MAX_ENTRIES = 80
 
 
@@ -128,7 +127,7 @@ async def prepared(plan: Plan, folder: Path, stores: Stores, *, host: Host) -> A
     made = Field(plan, folder, stores, host)
     async with AsyncExitStack() as stack:
         for name, roles in zip(process_names(plan.roles), plan.roles, strict=True):
-            port = free_port()
+            port = quiet_port()
             to_database = await stack.enter_async_context(proxied(stores.postgres.port))
             made.links[name, "database"] = to_database
             environment = {

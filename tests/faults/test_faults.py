@@ -71,7 +71,7 @@ async def test_whatever_goes_wrong_all_processes_together_lose_nothing_and_doubl
             id="no fence around shards",
         ),
         pytest.param(
-            Plan(5, Mode.BUS, "early-acknowledgement", layout="paired", chaos_s=SHORT_S),
+            Plan(5, Mode.BUS, "early-acknowledgement", layout="paired", chaos_s=2 * SHORT_S),
             {"events lost"},
             id="acknowledged to the bus before the commit",
         ),
