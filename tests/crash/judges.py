@@ -106,12 +106,19 @@ def by_model(records: Records, times: Times, definitions: Path) -> Iterator[tupl
                 automation["trigger"],
                 [_raw(arrival) for arrival in arrivals],
                 from_micros(version.armed_us),
-                until=from_micros(records.cursors[version.shard].judged_us),
+                until=from_micros(_judged_us(records, version.shard)),
                 lateness=timedelta(microseconds=times.lateness_us),
                 outages=gaps,
                 settle=timedelta(microseconds=times.settle_us),
             )
         yield name, comparable(said), _rows(fired[name], records)
+
+
+def _judged_us(records: Records, shard: int) -> Micros:
+    """Return up to when a shard has judged: what came at the last moment of the log is judged, silence at it is not."""
+    cursor = records.cursors[shard]
+    received = [arrival.received_us for arrival in records.arrivals if arrival.seq <= cursor.seq]
+    return max(cursor.judged_us, received[-1] if received else 0)
 
 
 def _raw(arrival: Arrival) -> dict[str, Any]:
