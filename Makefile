@@ -18,8 +18,8 @@ help: ## this list
 demo: $(VENV)/.installed-base ## install, run the main job end to end, and say what happened
 	@$(BIN)/python -m tocsin.demo
 
-test: $(VENV)/.installed-test ## run every test (ARGS="-k name" are given to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed-test ## run every test, two at a time (ARGS="-k name" are given to pytest)
+	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 lint: $(VENV)/.installed-dev ## find mistakes and formatting differences
 	@$(BIN)/ruff check
