@@ -286,9 +286,9 @@ class Shards:
     def _give(self, shards: Sequence[int], tx: Transaction) -> None:
         """Hand shards to others, as far as they are judged."""
         for shard in shards:
-            if shard in self._evaluators:
+            if (evaluator := self._evaluators.get(shard)) is not None:  # another thread may drop it meanwhile
                 with contextlib.suppress(ShardLost):
-                    self._evaluators[shard].flush(tx)
+                    evaluator.flush(tx)
         leases.release(tx, shards, owner=self._judging.owner or "")
         tx.after_commit(lambda: self._have(self._evaluators.keys() - set(shards)))
 

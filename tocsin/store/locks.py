@@ -27,6 +27,7 @@ PARTITIONING = 0x746F6373_00000003
 SERVING = 0x746F6373_00010000
 """With a revision added: the lock of the servers whose code is of that revision."""
 
+_ENDING_TRIES = 20
 _WAIT_S = 3  # what takes them for itself does so for a moment
 
 
@@ -68,7 +69,11 @@ def shut_out(connection: Connection, revisions: Iterable[int], *, because: str) 
     """
     for revision in revisions:
         key = {"key": SERVING + revision}
-        if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), key).scalar_one():
+        for _ in range(_ENDING_TRIES):  # the session of a server that has just ended may take a moment to be gone
+            if connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), key).scalar_one():
+                break
+            connection.execute(text("SELECT pg_sleep(0.05)"))
+        else:
             raise HomeInUse(f"{_holder(connection, key['key'])} runs on this database: stop it first, {because}")
 
 
