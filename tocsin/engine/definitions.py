@@ -319,7 +319,7 @@ class Definitions:
         removed: Collection[Key],
         present: Mapping[Key, Version],
     ) -> Changes:
-        changes = Changes([], [], [f"{kind}/{name}" for kind, name in removed], [])
+        changes = Changes([], [], [f"{kind}/{name}" for kind, name in sorted(removed)], [])
         new: list[Version] = []
         for (kind, name), text in wanted.items():
             before = present.get((kind, name))
