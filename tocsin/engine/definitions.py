@@ -12,9 +12,7 @@ heard of, and before every change of our own.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from types import MappingProxyType
@@ -37,7 +35,8 @@ from tocsin.engine.entries import (
 )
 from tocsin.engine.known import NOTHING, Difference, FromFiles, News, difference, merged
 from tocsin.engine.own_events import definitions_changed
-from tocsin.errors import Conflict, NotFound, Overloaded, Unavailable
+from tocsin.engine.repeating import Repeating
+from tocsin.errors import Conflict, NotFound
 from tocsin.schemas.channel import AnyChannel
 from tocsin.schemas.document import SECTIONS, Definition, Document, parse_definition, read_document
 from tocsin.schemas.flow import Flow, Queue
@@ -50,7 +49,6 @@ from tocsin.store.log import Place
 from tocsin.store.writer import Signal, Transaction, Writer
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
 
 FOLLOW_S = 5.0
 """What others have changed is looked for at least so often."""
@@ -71,8 +69,9 @@ class Definitions:
         self._known = NOTHING
         self._coming: dict[Key, str] = {}
         self._sorted: dict[str, tuple[Mapping[str, Entry], list[str]]] = {}
-        self._wanted = asyncio.Event()
-        self._following: asyncio.Task[None] | None = None
+        self._following = Repeating(
+            self.refresh, every_s=FOLLOW_S, trouble="what is defined by others can not be read now"
+        )
 
     def source(self, name: str) -> AnySource | None:
         """Return the source with this name."""
@@ -155,30 +154,15 @@ class Definitions:
 
     def start(self) -> None:
         """Follow what other processes change, until it is closed; in the event loop."""
-        self._following = asyncio.create_task(self._follow(), name="definitions of others")
+        self._following.start()
 
     async def close(self) -> None:
         """Stop following."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        await self._following.close()
 
     def look(self) -> None:
         """Look soon: somebody says that there is something new."""
-        self._wanted.set()
-
-    async def _follow(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FOLLOW_S):
-                    await self._wanted.wait()
-            self._wanted.clear()
-            try:
-                await self.refresh()
-            except (Unavailable, Overloaded) as error:
-                logger.warning("what is defined by others is not known now: %s", error)
-            except Exception:
-                logger.exception("what is defined by others can not be read")
+        self._following.soon()
 
     # Changes
 

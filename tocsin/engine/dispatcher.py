@@ -25,6 +25,7 @@ from tocsin.clock import Clock
 from tocsin.engine.lanes import Lanes
 from tocsin.engine.outcomes import NotOurs, Outcome, Outcomes
 from tocsin.engine.performer import Job, Performer
+from tocsin.engine.repeating import Repeating
 from tocsin.engine.tracing import Tracing
 from tocsin.errors import Overloaded, Unavailable
 from tocsin.schemas import trace
@@ -92,6 +93,9 @@ class Dispatcher:
         self.outcomes = Outcomes(writer, owner=owner, recorded=self._recorded)
         self._lanes: Lanes[Job] = Lanes(self._work, clock)
         self._tasks: list[asyncio.Task[None]] = []
+        self._tending = Repeating(
+            self.tend, every_s=LEASE_US / SECOND / 3, trouble="the leases of actions are not renewed"
+        )
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -282,37 +286,28 @@ class Dispatcher:
     async def __aenter__(self) -> Self:
         """Take back what a process that is gone has held, then begin."""
         await self._writer.run(partial(_reclaim, owner=self.owner, alone=self._database.is_sqlite))
-        for work in (self.outcomes.run, self._claim_forever, self._tend_forever):
+        for work in (self.outcomes.run, self._claim_forever):
             self._tasks.append(asyncio.create_task(work()))
+        self._tending.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Claim nothing more, let running effects go on for `grace_s`, record outcomes, and give back the rest."""
-        recording, *others = self._tasks
+        recording, claiming = self._tasks
         self._tasks = []
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        claiming.cancel()
+        await asyncio.gather(claiming, return_exceptions=True)
         await self._lanes.stop(self._options.grace_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._options.grace_s):
                 await self.outcomes.settled()
         recording.cancel()
         await asyncio.gather(recording, return_exceptions=True)
+        await self._tending.close()
         with contextlib.suppress(Unavailable, Overloaded):  # then the leases end by themselves
             await self._writer.run(lambda tx: intents.release(tx, owner=self.owner))
-
-    async def _tend_forever(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE_US / SECOND / 3)
-            try:
-                await self.tend()
-            except (Unavailable, Overloaded) as error:
-                log.warning("the leases of %d actions are not renewed: %s", len(self._held), error)
-            except Exception:
-                log.exception("the leases of %d actions are not renewed", len(self._held))
 
     async def tend(self) -> None:
         """Renew the leases of what is held, and take back what others lost."""

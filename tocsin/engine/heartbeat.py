@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from tocsin.actions.ports import AddressRefused, Http, Request
 from tocsin.engine.readiness import Readiness
+from tocsin.engine.repeating import Repeating
 from tocsin.errors import ActionFailed, TocsinError
 
 log = logging.getLogger(__name__)
@@ -29,29 +30,18 @@ class Heartbeat:
         self._http = http
         self._url = url
         self._host = urlsplit(url).hostname
-        self._every_s = every_s
         self._ready = ready
-        self._task: asyncio.Task[None] | None = None
+        self._beating = Repeating(self.beat, every_s=every_s, first_s=0, trouble="the heartbeat failed")
         self._unwell = self._unheard = ""
         self.sent = 0
 
     def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._beat_forever())
+        self._beating.start()
 
     async def close(self) -> None:
         """Stop; the check will notice, unless the process is back before."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _beat_forever(self) -> None:
-        while True:
-            try:
-                await self.beat()
-            except Exception:
-                log.exception("the heartbeat failed")
-            await asyncio.sleep(self._every_s)
+        await self._beating.close()
 
     async def beat(self) -> bool:
         """Send one heartbeat, if the process does its work; return whether it was sent, and taken."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tocsin.engine.repeating import Repeating
 from tocsin.errors import Conflict, Overloaded, Unavailable
 from tocsin.store import processes
 from tocsin.store.processes import Process
 from tocsin.store.writer import Transaction, Writer
-
-log = logging.getLogger(__name__)
 
 
 class Presence:
@@ -25,9 +22,8 @@ class Presence:
         """Prepare; `detail` is what the process says of itself, at each beat."""
         self._writer = writer
         self._process = process
-        self._every_s = every_s
         self._detail = detail
-        self._task: asyncio.Task[None] | None = None
+        self._beating = Repeating(self._beat, every_s=every_s, trouble="this process can not say that it is there")
 
     async def start(self) -> None:
         """Register, then go on by itself.
@@ -36,13 +32,11 @@ class Presence:
             Conflict: others of this database have another bus, or none.
         """
         await self._writer.run(self._register)
-        self._task = asyncio.create_task(self._beat_forever())
+        self._beating.start()
 
     async def close(self) -> None:
         """Say that the process is gone."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._beating.close()
         with contextlib.suppress(Unavailable, Overloaded):
             await self._writer.run(lambda tx: processes.leave(tx, self._process.name))
 
@@ -57,13 +51,6 @@ class Presence:
                 )
         processes.register(tx, self._process)
 
-    async def _beat_forever(self) -> None:
-        while True:
-            await asyncio.sleep(self._every_s)
-            detail = self._detail()
-            try:
-                await self._writer.run(lambda tx, said=detail: processes.beat(tx, self._process, said))  # type: ignore[misc]
-            except (Unavailable, Overloaded) as error:
-                log.warning("this process can not say that it is there: %s", error)
-            except Exception:
-                log.exception("this process can not say that it is there")
+    async def _beat(self) -> None:
+        detail = self._detail()
+        await self._writer.run(lambda tx: processes.beat(tx, self._process, detail))

@@ -6,7 +6,6 @@ Whoever takes events also moves the time of the log while none come, so that sil
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -14,13 +13,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from tocsin.errors import Overloaded, TocsinError, Unavailable
+from tocsin.engine.repeating import Repeating
+from tocsin.errors import Overloaded, TocsinError
 from tocsin.schemas.event import Event
 from tocsin.schemas.moments import SECOND, Micros
 from tocsin.store.log import Draft, advance, append, newest
 from tocsin.store.writer import Transaction, Writer
-
-log = logging.getLogger(__name__)
 
 _APPEND_EVENTS = 2_000  # an append takes requests until it has as many events
 
@@ -175,7 +173,7 @@ class Beat:
         """Prepare."""
         self._writer = writer
         self._every_s = every_s
-        self._task: asyncio.Task[None] | None = None
+        self._beating = Repeating(self._beat, every_s=every_s, first_s=0, trouble="the time of the log stands still")
 
     def now(self) -> Future[Micros]:
         """Move it now; the future tells where it stands. Raises Unavailable, Overloaded."""
@@ -183,23 +181,14 @@ class Beat:
 
     def start(self) -> None:
         """Go on by itself."""
-        self._task = asyncio.create_task(self._beat_forever())
+        self._beating.start()
 
     async def close(self) -> None:
         """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._beating.close()
 
-    async def _beat_forever(self) -> None:
-        while True:
-            try:
-                await asyncio.wrap_future(self._writer.submit(self._unless_moved))
-            except (Unavailable, Overloaded) as error:
-                log.warning("the time of the log stands still: %s", error)
-            except Exception:
-                log.exception("the time of the log stands still")
-            await asyncio.sleep(self._every_s)
+    async def _beat(self) -> None:
+        await self._writer.run(self._unless_moved)
 
     def _unless_moved(self, tx: Transaction) -> None:
         if tx.now_us - newest(tx.connection).received_us >= self._every_s * SECOND / 2:

@@ -12,7 +12,6 @@ already, or as priming reads them (law O3), which bears what is missing.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,9 +20,10 @@ from itertools import count, islice
 from typing import TypeVar
 
 from tocsin.clock import Clock
+from tocsin.engine.repeating import Repeating
 from tocsin.engine.shards import Shards
 from tocsin.engine.stored import Judges
-from tocsin.errors import JudgeFailed, Overloaded, Unavailable
+from tocsin.errors import JudgeFailed
 from tocsin.schemas.moments import Micros
 from tocsin.store import partitions, retention, states
 from tocsin.store.database import Connection, Database
@@ -97,18 +97,17 @@ class Retention:
         self._keep = keep
         self._forget = forget
         self._pace = pace
-        self._task: asyncio.Task[None] | None = None
+        self._sweeping = Repeating(
+            self._sweep_ours, first_s=pace.first_s, every_s=pace.every_s, trouble="what is old is not dropped now"
+        )
 
     def start(self) -> None:
         """Sweep from time to time until it is closed."""
-        self._task = asyncio.create_task(self._sweep_forever())
+        self._sweeping.start()
 
     async def close(self) -> None:
         """Stop; what a bite has begun is ended."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._sweeping.close()
 
     async def sweep(self) -> Swept:
         """Drop everything that is old now and that nothing needs.
@@ -129,22 +128,12 @@ class Retention:
             history=await self._bite(retention.drop_history, now_us - keep.longest_us),
         )
 
-    async def _sweep_forever(self) -> None:
-        wait_s = self._pace.first_s
-        while True:
-            await asyncio.sleep(wait_s)
-            wait_s = self._pace.every_s
-            if 0 not in self._shards.owned:  # of several processes, the one that judges this shard sweeps
-                continue
-            try:
-                swept = asdict(await self.sweep())
-            except (Unavailable, Overloaded) as error:
-                log.warning("what is old is not dropped now: %s", error)
-            except Exception:
-                log.exception("what is old can not be dropped")
-            else:
-                if any(swept.values()):
-                    log.info("dropped what is old: %s", ", ".join(f"{n} {what}" for what, n in swept.items() if n))
+    async def _sweep_ours(self) -> None:
+        if 0 not in self._shards.owned:  # of several processes, the one that judges this shard sweeps
+            return
+        swept = asdict(await self.sweep())
+        if any(swept.values()):
+            log.info("dropped what is old: %s", ", ".join(f"{n} {what}" for what, n in swept.items() if n))
 
     async def _events(self, before_us: Micros) -> int:
         def look_up(connection: Connection) -> tuple[list[OldPart], set[int]]:

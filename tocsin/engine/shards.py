@@ -22,6 +22,7 @@ from functools import partial
 
 from tocsin.clock import Clock
 from tocsin.engine.evaluator import Evaluator, Progress
+from tocsin.engine.repeating import Repeating
 from tocsin.engine.tail import Tail
 from tocsin.errors import Overloaded, TocsinError, Unavailable
 from tocsin.schemas.moments import SECOND, Micros
@@ -73,8 +74,7 @@ class Shards:
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._tending: asyncio.Task[None] | None = None
-        self._free = asyncio.Event()
+        self._tending = Repeating(self._tend, every_s=_TEND_S, trouble="the leases of shards are not renewed")
         self._judged_before = 0
 
     @property
@@ -111,7 +111,7 @@ class Shards:
         else:
             await self._tend()
             await self._writer.run(self._step)
-            self._tending = asyncio.create_task(self._tend_forever())
+            self._tending.start()
         self._plan()
 
     async def close(self) -> None:
@@ -120,9 +120,7 @@ class Shards:
         self._writer.follower = None
         if self._timer is not None:
             self._timer.cancel()
-        if self._tending is not None:
-            self._tending.cancel()
-            await asyncio.gather(self._tending, return_exceptions=True)
+        await self._tending.close()
         with contextlib.suppress(TocsinError):  # then leases end by themselves, and what is not stored is judged again
             await self._writer.run(self._hand_back)
 
@@ -146,7 +144,7 @@ class Shards:
 
     def take(self) -> None:
         """See whether there are shards to take: some may have become free."""
-        self._free.set()
+        self._tending.soon()
 
     async def settled(self) -> None:
         """Wait until everything that is in the log, and due by now, was judged in the shards of this process.
@@ -228,19 +226,6 @@ class Shards:
             self._look_in(LOOK_S)
             return
         future.add_done_callback(lambda _done: self._loop.call_soon_threadsafe(self.nudge))
-
-    async def _tend_forever(self) -> None:
-        while True:
-            self._free.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_TEND_S):
-                    await self._free.wait()
-            try:
-                await self._tend()
-            except (Unavailable, Overloaded) as error:
-                log.warning("the leases of %d shards are not renewed: %s", len(self._evaluators), error)
-            except Exception:
-                log.exception("the leases of %d shards are not renewed", len(self._evaluators))
 
     async def _tend(self) -> None:
         assert self._judging.leasing is not None
