@@ -15,6 +15,7 @@ from tests.redis_servers import PrivateRedis, private_redis
 from tocsin.clock import SystemClock
 from tocsin.engine.bus import publisher as publisher_module
 from tocsin.engine.bus.address import address_of
+from tocsin.engine.bus.durability import WAITAOF_SINCE
 from tocsin.engine.bus.publisher import Bounds, Publisher
 from tocsin.errors import Overloaded, TocsinError, Unavailable
 
@@ -120,7 +121,7 @@ async def test_e3_a_frozen_redis_leaves_nobody_waiting_for_ever(
 async def test_e3_redis_without_memory_refuses_and_says_so(own_desk: Desk) -> None:
     publisher = await own_desk.publisher()
     with closing(own_desk.server.client()) as client:
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", "1kb")
         with pytest.raises(Unavailable, match="memory"):
             await publisher.record([event(id="1")])
         client.config_set("maxmemory", "0")
@@ -134,45 +135,60 @@ async def test_e3_a_redis_that_is_made_forgetful_while_we_run_is_noticed_at_its_
     publisher = await own_desk.publisher()
     await publisher.record([event(id="1")])
     own_redis.kill()
-    own_redis.arguments = [*own_redis.arguments, "--appendfsync", "everysec"]
+    own_redis.arguments = [*own_redis.arguments, "--appendonly", "no"]
     own_redis.start()
     await own_desk.until(lambda: "may lose events that were acknowledged" in publisher.problem)
     with pytest.raises(Unavailable, match="may lose events that were acknowledged"):
         await publisher.record([event(id="2")])
 
 
+ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
+
+
 @pytest.mark.parametrize(
-    ("arguments", "why"),
+    ("arguments", "why", "asked"),
     [
-        (["--appendonly", "no"], "appendonly no"),
-        (["--appendonly", "yes", "--appendfsync", "everysec"], "appendfsync everysec"),
-        (
-            ["--appendonly", "yes", "--appendfsync", "always", "--no-appendfsync-on-rewrite", "yes"],
-            "no-appendfsync-on-rewrite yes",
-        ),
-        (["--appendonly", "yes", "--appendfsync", "always", "--rename-command", "CONFIG", ""], "CONFIG"),
-        (
-            ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "allkeys-lru"],
-            "throws keys away",
-        ),
+        (["--appendonly", "no"], "appendonly no", False),
+        (["--appendonly", "yes", "--appendfsync", "everysec"], "appendfsync everysec", True),
+        ([*ALWAYS, "--no-appendfsync-on-rewrite", "yes"], "no-appendfsync-on-rewrite yes", True),
+        ([*ALWAYS, "--rename-command", "CONFIG", ""], "CONFIG", True),
+        ([*ALWAYS, "--maxmemory-policy", "allkeys-lru"], "throws keys away", False),
     ],
-)  # fmt: skip
+)
 async def test_e3_a_redis_that_may_lose_what_it_answers_is_refused_unless_that_is_accepted(
-    arguments: list[str], why: str
+    arguments: list[str], why: str, asked: bool
 ) -> None:
+    """Or unless it can be asked after each write whether it is on its disk, as 7.2 and newer can."""
     with private_redis(*arguments, strict=False) as server:
-        for strict in (True, False):
-            bounds = Bounds(entries=100, events=100, strict=strict)
-            publisher = Publisher(address_of(server.url), SystemClock(), stream="bus", bounds=bounds)
-            if strict:
-                with pytest.raises(TocsinError, match="TOCSIN_BUS_DURABILITY=relaxed") as caught:
-                    await publisher.start()
-                assert why in str(caught.value)
-                assert "\n" not in str(caught.value)
-            else:
-                await publisher.start()
-                assert (await publisher.record([event(id="1")])).ids == ["1"]
-                await publisher.close()
+        if asked and _can_wait(server):
+            assert await _recorded(server, strict=True) > 0
+        else:
+            with pytest.raises(TocsinError, match="TOCSIN_BUS_DURABILITY=relaxed") as caught:
+                await _recorded(server, strict=True)
+            assert why in str(caught.value)
+            assert "\n" not in str(caught.value)
+        waited = _waited(server)
+        assert await _recorded(server, strict=False) == waited
+
+
+async def _recorded(server: PrivateRedis, *, strict: bool) -> int:
+    """Publish an event; return how often Redis was asked whether something is on its disk."""
+    bounds = Bounds(entries=100, events=100, strict=strict)
+    publisher = Publisher(address_of(server.url), SystemClock(), stream="bus", bounds=bounds)
+    await publisher.start()
+    assert (await publisher.record([event(id="1")])).ids == ["1"]
+    await publisher.close()
+    return _waited(server)
+
+
+def _waited(server: PrivateRedis) -> int:
+    with closing(server.client()) as client:
+        return int(client.info("commandstats").get("cmdstat_waitaof", {}).get("calls", 0))
+
+
+def _can_wait(server: PrivateRedis) -> bool:
+    with closing(server.client()) as client:
+        return tuple(map(int, client.info("server")["redis_version"].split(".")[:2])) >= WAITAOF_SINCE
 
 
 async def test_replicas_that_must_have_an_event_are_looked_for_and_waited_for() -> None:

@@ -1,4 +1,4 @@
-"""A bus behind Sentinel and on a cluster: the same events come through."""
+"""A bus behind Sentinel, on a cluster and over TLS: the same events come through."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ import gc
 import subprocess
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import pytest
 import redis
+import trustme
+from redis.crc import key_slot
 
 from tests.engine.bus.desk import PATIENCE_S, Desk
 from tests.engine.live import event
 from tests.redis_servers import Redis, private_redis
 from tests.servers import free_port
+from tocsin.errors import Unavailable
 
 DATABASES = ("postgres",)
+SLOTS = (("0", "5460"), ("5461", "10922"), ("10923", "16383"))
 
 
 @dataclass
@@ -67,6 +73,40 @@ async def test_a_cluster_carries_the_bus(url: str) -> None:
             await desk.until(lambda: says(server.port, "cluster_state:ok", "CLUSTER", "INFO"))
             await come_through(desk)
     clear_away()
+
+
+async def test_a_cluster_of_several_nodes_carries_the_bus(url: str) -> None:
+    """The address names nodes that do not have the stream, too."""
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(private_redis("--cluster-enabled", "yes")) for _ in range(3)]
+        for node, (first, last) in zip(nodes, SLOTS, strict=True):
+            assert says(node.port, "", "CLUSTER", "ADDSLOTSRANGE", first, last)
+            assert says(node.port, "", "CLUSTER", "MEET", "127.0.0.1", str(nodes[0].port))
+        owner = nodes[next(n for n, (first, last) in enumerate(SLOTS) if int(first) <= key_slot(b"bus") <= int(last))]
+        names = ",".join(f"127.0.0.1:{node.port}" for node in nodes if node is not owner)
+        async with Desk(Behind(f"redis+cluster://{names}", owner.url), "bus", url) as desk:
+            for node in nodes:
+                await desk.until(partial(says, node.port, "cluster_state:ok", "CLUSTER", "INFO"))
+                await desk.until(partial(says, node.port, "cluster_known_nodes:3", "CLUSTER", "INFO"))
+            await come_through(desk)
+    clear_away()
+
+
+async def test_tls_carries_the_bus_where_the_certificate_is_known(url: str, tmp_path: Path) -> None:
+    authority, port = trustme.CA(), free_port()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    issued = authority.issue_cert("localhost")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    names = {"tls-cert-file": "server.pem", "tls-key-file": "server.pem", "tls-ca-cert-file": "authority.pem"}
+    files = [word for name, file in names.items() for word in (f"--{name}", str(tmp_path / file))]
+    with private_redis("--tls-port", str(port), "--tls-auth-clients", "no", *files) as server:
+        stranger = Behind(f"rediss://localhost:{port}/0", server.url)
+        async with Desk(stranger, "bus", url) as desk:
+            with pytest.raises(Unavailable, match="certificate"):
+                await desk.publisher()
+        known = Behind(f"{stranger.url}?ssl_ca_certs={tmp_path / 'authority.pem'}", server.url)
+        async with Desk(known, "bus", url) as desk:
+            await come_through(desk)
 
 
 @contextmanager
