@@ -89,8 +89,10 @@ async def _resident(effort: Effort, name: str, *, automations: int) -> float:
 
 
 def _bare_python_mb() -> float:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as python:
-        time.sleep(0.5)
+    command = [sys.executable, "-c", "print(); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as python:
+        assert python.stdout is not None
+        python.stdout.readline()  # it has begun
         resident = Server("", 0, python.pid).rss_mb()
         python.communicate(b"\n")
     return resident

@@ -166,19 +166,7 @@ def _private(programs: Path, folder: Path) -> Iterator[Postgres]:
     data, port = folder / "data", free_port()
     said = (folder / "log").open("wb")
     run: dict[str, Any] = {"stdout": said, "stderr": said, "user": owner, "cwd": folder}
-    initdb: list[Path | str] = [
-        programs / "initdb",
-        "-D",
-        data,
-        "-U",
-        "postgres",
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-        "--no-sync",
-    ]
-    subprocess.run([*initdb, "--locale=C.UTF-8"], check=True, **run)
+    make_cluster(programs, data, **run)
     settings = ("fsync=off", "listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={folder}")
     options = [word for setting in settings for word in ("-c", setting)]
     process = subprocess.Popen([programs / "postgres", "-D", data, *options], **run)
@@ -190,6 +178,12 @@ def _private(programs: Path, folder: Path) -> Iterator[Postgres]:
         process.terminate()
         process.wait(PATIENCE_S)
         said.close()
+
+
+def make_cluster(programs: Path, data: Path, **run: Any) -> None:
+    """Have `initdb` make the files of a server; `run` says as whom, and where its words go."""
+    options = "--username=postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync"
+    subprocess.run([programs / "initdb", "--pgdata", data, *options.split()], check=True, **run)
 
 
 def somebody(folder: Path) -> str:

@@ -6,8 +6,7 @@ import asyncio
 import math
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,7 +15,7 @@ from random import Random
 from tests.crash.child import CHEATS, FAULTS
 from tests.crash.lives import Doom, Home, Lives, lives
 from tests.crash.records import is_at_rest
-from tests.crash.senders import Sent, Whereabouts, senders
+from tests.crash.senders import Sent, Whereabouts, at_work, senders
 from tests.engine.sink import Sink, serving
 from tocsin.store.database import Database
 
@@ -74,7 +73,7 @@ class Ordeal:
     sent: Sent = field(default_factory=Sent)
     delivered: list[tuple[str, bytes]] = field(default_factory=list)
     ends: Counter[str] = field(default_factory=Counter)
-    unanswered: set[asyncio.Task[None]] = field(default_factory=set)
+    unanswered: list[str] = field(default_factory=list)
     exit_status: int | None = None
     rested: bool = False
 
@@ -106,7 +105,8 @@ async def suffer(plan: Plan, folder: Path, *, tell: Callable[[int], None] = lamb
     random, where = Random(plan.seed), Whereabouts()
     async with serving() as sink, lives(ordeal.home, where.say) as server:
         _define(ordeal, sink)
-        async with _sending(ordeal, random, where):
+        crowd = list(senders(SENDERS, random, where=where, sent=ordeal.sent))
+        async with at_work(crowd, finish_s=ANSWER_S) as ordeal.unanswered:
             for number, doom in enumerate(islice(dooms(plan, random), plan.kills)):
                 await _live(ordeal, server, doom)
                 if random.random() < plan.outages:
@@ -123,25 +123,6 @@ def _define(ordeal: Ordeal, sink: Sink) -> None:
     text = (Path(__file__).parent / "definitions.yaml").read_text()
     text = text.replace("SINK", sink.url).replace("RAN", str(ordeal.ran))
     (ordeal.home.folder / "definitions.yaml").write_text(text)
-
-
-@asynccontextmanager
-async def _sending(ordeal: Ordeal, random: Random, where: Whereabouts) -> AsyncIterator[None]:
-    """Have senders at work; at the end let them finish, and see whether their last requests are acknowledged."""
-    crowd = list(senders(SENDERS, random, where=where, sent=ordeal.sent))
-    work = [asyncio.create_task(sender.send()) for sender in crowd]
-    try:
-        yield
-        for sender in crowd:
-            sender.finishing = True
-        done, ordeal.unanswered = await asyncio.wait(work, timeout=ANSWER_S)
-        for task in done:
-            task.result()
-    finally:
-        while not all(task.done() for task in work):  # a timeout of the HTTP client may swallow a cancellation
-            for task in work:
-                task.cancel()
-            await asyncio.wait(work, timeout=1)
 
 
 async def _live(ordeal: Ordeal, server: Lives, end: Doom) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -56,6 +57,88 @@ class Sent:
     repeated: int = 0
     refused: int = 0
     complaints: list[str] = field(default_factory=list)
+
+
+class Messenger:
+    """Takes requests to a server until they are acknowledged, and looks at the receipts."""
+
+    def __init__(self, name: str, *, sent: Sent, where: Callable[[], Awaitable[str]], again_s: float = AGAIN_S) -> None:
+        """Prepare; `where` tells the address for the next try, which is made after `again_s`."""
+        self._name = name
+        self._sent = sent
+        self._where = where
+        self._again_s = again_s
+
+    async def have_acknowledged(self, http: aiohttp.ClientSession, events: Sequence[Event]) -> None:
+        """Have events acknowledged for the first time."""
+        receipt, tries = await self._deliver(http, events)
+        ids = [event["id"] for event in events]
+        self._sent.acknowledged.update((event["id"], event) for event in events)
+        self._sent.batches.append(ids)
+        if receipt["ids"] != ids or receipt["accepted"] != len(ids):
+            self._complain(f"{receipt} for {len(ids)} events")
+        known = receipt.get("duplicates")  # behind the bus nobody knows yet
+        if known not in (None, 0, len(ids)) or (known and tries == 1):
+            self._complain(f"{receipt} for a request that is kept as a whole or not at all (law E3)")
+
+    async def repeat(self, http: aiohttp.ClientSession, events: Sequence[Event]) -> None:
+        """Have events acknowledged once more."""
+        self._sent.repeated += 1
+        receipt, _ = await self._deliver(http, events)
+        if receipt.get("duplicates") not in (None, len(events)):
+            self._complain(f"{receipt} for a request that was acknowledged before")
+
+    async def _deliver(self, http: aiohttp.ClientSession, events: Sequence[Event]) -> tuple[dict[str, Any], int]:
+        self._sent.requests += 1
+        tries = 0
+        body: Any = events[0] if len(events) == 1 else events
+        while True:
+            url = await self._where()
+            tries += 1
+            try:
+                async with http.post(f"{url}/api/events", json=body) as response:
+                    if response.status == 202:
+                        return await response.json(), tries
+                    said = await response.text()
+            except (aiohttp.ClientError, TimeoutError):
+                self._sent.resent += 1
+            else:
+                self._sent.refused += 1
+                if response.status not in (429, 503):
+                    self._complain(f"{response.status} {said}")
+            await asyncio.sleep(self._again_s)
+
+    def _complain(self, what: str) -> None:
+        self._sent.complaints.append(f"{self._name} got {what}")
+
+
+class Sends(Protocol):
+    """One of several that send at the same time, until it is told to finish."""
+
+    name: str
+    finishing: bool
+
+    async def send(self) -> None: ...
+
+
+@asynccontextmanager
+async def at_work(crowd: Sequence[Sends], *, finish_s: float) -> AsyncIterator[list[str]]:
+    """Have all send; at the end let them finish. Whoever can not in time is named in the list that is given."""
+    work = [asyncio.create_task(one.send(), name=one.name) for one in crowd]
+    unanswered: list[str] = []
+    try:
+        yield unanswered
+        for one in crowd:
+            one.finishing = True
+        done, late = await asyncio.wait(work, timeout=finish_s)
+        unanswered += [task.get_name() for task in late]
+        for task in done:
+            task.result()
+    finally:
+        while not all(task.done() for task in work):  # a timeout of the HTTP client may swallow a cancellation
+            for task in work:
+                task.cancel()
+            await asyncio.wait(work, timeout=1)
 
 
 class Stories:
@@ -120,11 +203,10 @@ class Sender:
     """One of several that send at the same time; what it sends is chosen by `random`."""
 
     def __init__(self, name: str, random: Random, *, where: Whereabouts, sent: Sent) -> None:
-        self._name = name
         self._random = random
         self._stories = Stories(name, random)
-        self._where = where
-        self._sent = sent
+        self.name = f"sender {name}"
+        self._messenger = Messenger(self.name, sent=sent, where=where.ask)
         self.finishing = False
 
     async def send(self) -> None:
@@ -137,45 +219,9 @@ class Sender:
 
     async def _request(self, http: aiohttp.ClientSession, events: list[Event], *, twice: bool = False) -> None:
         """Have events acknowledged, and now and then the same ones once more."""
-        self._acknowledged(events, await self._deliver(http, events))
+        await self._messenger.have_acknowledged(http, events)
         if twice or self._random.random() < 0.05:
-            again = await self._deliver(http, events)
-            self._sent.repeated += 1
-            if again["duplicates"] != len(events):
-                self._complain(f"{again} for a request that was acknowledged before")
-
-    async def _deliver(self, http: aiohttp.ClientSession, events: list[Event]) -> dict[str, Any]:
-        self._sent.requests += 1
-        tries = 0
-        body: Any = events[0] if len(events) == 1 else events
-        while True:
-            url = await self._where.ask()
-            tries += 1
-            try:
-                async with http.post(f"{url}/api/events", json=body) as response:
-                    if response.status == 202:
-                        return {**await response.json(), "tries": tries}
-                    said = await response.text()
-            except (aiohttp.ClientError, TimeoutError):
-                self._sent.resent += 1
-            else:
-                self._sent.refused += 1
-                if response.status not in (429, 503):
-                    self._complain(f"{response.status} {said}")
-            await asyncio.sleep(AGAIN_S)
-
-    def _acknowledged(self, events: list[Event], receipt: dict[str, Any]) -> None:
-        ids = [event["id"] for event in events]
-        self._sent.acknowledged.update((event["id"], event) for event in events)
-        self._sent.batches.append(ids)
-        if receipt["ids"] != ids or receipt["accepted"] != len(ids):
-            self._complain(f"{receipt} for {len(ids)} events")
-        known = receipt["duplicates"]
-        if known not in (0, len(ids)) or (known and receipt["tries"] == 1):
-            self._complain(f"{receipt} for a request that is kept as a whole or not at all (law E3)")
-
-    def _complain(self, what: str) -> None:
-        self._sent.complaints.append(f"sender {self._name} got {what}")
+            await self._messenger.repeat(http, events)
 
 
 def senders(count: int, random: Random, *, where: Whereabouts, sent: Sent) -> Iterator[Sender]:

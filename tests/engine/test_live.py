@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from random import Random
-from typing import Any
 
 import pytest
 
 from tests.engine.live import Live, automation, event
+from tests.engine.requests import requests_of
 from tests.model.histories import random_history, random_outages
 from tests.servers import ON_POSTGRES
 from tests.triggers.campaign import at_once
@@ -50,16 +50,7 @@ class Story:
 
     def requests(self) -> Iterator[tuple[Micros, list[Event]]]:
         """Return requests of random size: events of the same arrival, or fewer."""
-        left = [one for one in self.log if one[0] <= self.until_us]
-        while left:
-            at_us, size = left[0][0], self.random.randint(1, 4)
-            batch = [raw for moment, raw in left[:size] if moment == at_us]
-            left = left[len(batch) :]
-            yield at_us, [_event(raw) for raw in batch]
-
-
-def _event(raw: dict[str, Any]) -> Event:
-    return Event.model_validate_json(json.dumps({name: raw[name] for name in raw if name != "received"}))
+        return requests_of([one for one in self.log if one[0] <= self.until_us], self.random)
 
 
 def judged_at_once(live: Live, story: Story) -> tuple[list[Firing], list[Decision]]:

@@ -7,17 +7,16 @@ shards that judge the automations change hands. What was stored in the end is co
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
 from tests.engine.live import Live, automation
+from tests.engine.requests import requests_of
 from tests.model.histories import random_history
 from tests.servers import Postgres
 from tocsin.engine.own_events import DEFINITIONS_CHANGED
@@ -71,16 +70,7 @@ class Story:
 
     def requests(self) -> Iterator[tuple[Micros, list[Event]]]:
         """Return requests of random size, of events that arrive together."""
-        left = self.log
-        while left:
-            at_us, size = left[0][0], self.random.randint(1, 4)
-            batch = [raw for moment, raw in left[:size] if moment == at_us]
-            left = left[len(batch) :]
-            yield at_us, [_event(raw) for raw in batch]
-
-
-def _event(raw: dict[str, Any]) -> Event:
-    return Event.model_validate_json(json.dumps({name: raw[name] for name in raw if name != "received"}))
+        return requests_of(self.log, self.random)
 
 
 async def play(servers: list[Live], story: Story) -> None:

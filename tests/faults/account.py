@@ -49,7 +49,7 @@ def account_for(ordeal: Ordeal) -> Account:
 
 def _processes(account: Account, ordeal: Ordeal, records: Records) -> None:
     account.claim("restless", [] if ordeal.rested else ["what was to be judged and done did not come to an end"])
-    account.claim("unanswered", ["an emitter was not answered"] * ordeal.unanswered)
+    account.claim("unanswered", ordeal.unanswered)
     account.claim("exit", [pair for pair in ordeal.statuses.items() if pair[1] not in ENDS])
     account.claim("stuck", ordeal.stuck)
     logs = {log.name: log.read_text().splitlines() for log in ordeal.logs if log.exists()}

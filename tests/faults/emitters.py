@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 import aiohttp
 
+from tests.crash import senders
 from tests.crash.senders import Event, Stories
 
 TIMEOUT = aiohttp.ClientTimeout(total=2.5)
@@ -29,17 +30,10 @@ ON_THE_BUS = 0.5
 
 
 @dataclass
-class Sent:
+class Sent(senders.Sent):
     """What emitters know at the end."""
 
-    acknowledged: dict[str, Event] = field(default_factory=dict)
-    batches: list[list[str]] = field(default_factory=list)
-    requests: int = 0
-    resent: int = 0
-    repeated: int = 0
-    refused: int = 0
     put_on_bus: int = 0
-    complaints: list[str] = field(default_factory=list)
 
 
 class Bus(Protocol):
@@ -55,10 +49,11 @@ class Emitter:
 
     def __init__(self, name: str, random: Random, *, fronts: Sequence[str], sent: Sent, bus: Bus | None) -> None:
         """Begin with new stories; `fronts` are the addresses of those who take events."""
-        self._name = name
         self._random = random
         self._stories = Stories(name, random)
         self._fronts = fronts
+        self.name = f"emitter {name}"
+        self._messenger = senders.Messenger(self.name, sent=sent, where=self._front, again_s=AGAIN_S)
         self._sent = sent
         self._bus = bus
         self._kept: deque[list[Event]] = deque(maxlen=KEPT)
@@ -79,45 +74,16 @@ class Emitter:
             if last := self._stories.goodbyes():
                 await self._have_acknowledged(http, last)
 
+    async def _front(self) -> str:
+        return self._random.choice(self._fronts)
+
     async def _have_acknowledged(self, http: aiohttp.ClientSession, events: list[Event]) -> None:
-        receipt, tries = await self._deliver(http, events)
-        ids = [event["id"] for event in events]
-        self._sent.acknowledged.update((event["id"], event) for event in events)
-        self._sent.batches.append(ids)
+        await self._messenger.have_acknowledged(http, events)
         self._kept.append(events)
-        if receipt["ids"] != ids or receipt["accepted"] != len(ids):
-            self._complain(f"{receipt} for {len(ids)} events")
-        known = receipt.get("duplicates")
-        if known not in (None, 0, len(ids)) or (known and tries == 1):
-            self._complain(f"{receipt} for a request that is kept as a whole or not at all (law E3)")
 
     async def _repeat(self, http: aiohttp.ClientSession, events: list[Event]) -> None:
-        self._sent.repeated += 1
         if self._bus is not None and self._random.random() < ON_THE_BUS:
+            self._sent.repeated += 1
             self._sent.put_on_bus += await self._bus.put(events)
-            return
-        receipt, _ = await self._deliver(http, events)
-        if receipt.get("duplicates") not in (None, len(events)):
-            self._complain(f"{receipt} for a request that was acknowledged before")
-
-    async def _deliver(self, http: aiohttp.ClientSession, events: list[Event]) -> tuple[dict[str, Any], int]:
-        self._sent.requests += 1
-        tries = 0
-        body: Any = events[0] if len(events) == 1 else events
-        while True:
-            tries += 1
-            try:
-                async with http.post(f"{self._random.choice(self._fronts)}/api/events", json=body) as response:
-                    if response.status == 202:
-                        return await response.json(), tries
-                    said = await response.text()
-            except (aiohttp.ClientError, TimeoutError):
-                self._sent.resent += 1
-            else:
-                self._sent.refused += 1
-                if response.status not in (429, 503):
-                    self._complain(f"{response.status} {said}")
-            await asyncio.sleep(AGAIN_S)
-
-    def _complain(self, what: str) -> None:
-        self._sent.complaints.append(f"emitter {self._name} got {what}")
+        else:
+            await self._messenger.repeat(http, events)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import redis
 
-from tests.crash.senders import Event
+from tests.crash.senders import Event, at_work
 from tests.engine.sink import Sink, serving
 from tests.faults.calamities import happen
 from tests.faults.emitters import Emitter, Sent
@@ -47,7 +47,7 @@ class Ordeal:
     happened: list[str]
     ends: Counter[str] = field(default_factory=Counter)
     delivered: list[tuple[str, bytes]] = field(default_factory=list)
-    unanswered: int = 0
+    unanswered: list[str] = field(default_factory=list)
     rested: bool = False
     statuses: dict[str, int | None] = field(default_factory=dict)
     stuck: list[str] = field(default_factory=list)
@@ -89,7 +89,7 @@ async def suffer(
         await _begin(scene, sink)
         tell("begun")
         async with _kept_alive(scene):
-            async with _emitting(ordeal, scene):
+            async with at_work(_crowd(ordeal, scene), finish_s=ANSWER_S) as ordeal.unanswered:
                 await asyncio.gather(*(happen(calamity, scene) for calamity in plan.calamities()))
                 await scene.heal()
                 tell("healed")
@@ -125,28 +125,12 @@ async def _kept_alive(scene: Field) -> AsyncIterator[None]:
         await asyncio.gather(keeping, return_exceptions=True)
 
 
-@asynccontextmanager
-async def _emitting(ordeal: Ordeal, scene: Field) -> AsyncIterator[None]:
-    """Have emitters at work; at the end let them finish, and see whether their last requests are acknowledged."""
+def _crowd(ordeal: Ordeal, scene: Field) -> list[Emitter]:
     bus = Stream(scene.stores.redis) if scene.plan.mode is Mode.BUS else None
-    crowd = [
+    return [
         Emitter(f"e{number}", scene.plan.random(f"emitter {number}"), fronts=scene.fronts, sent=ordeal.sent, bus=bus)
         for number in range(scene.plan.emitters)
     ]
-    work = [asyncio.create_task(emitter.send()) for emitter in crowd]
-    try:
-        yield
-        for emitter in crowd:
-            emitter.finishing = True
-        done, unanswered = await asyncio.wait(work, timeout=ANSWER_S)
-        ordeal.unanswered = len(unanswered)
-        for task in done:
-            task.result()
-    finally:
-        while not all(task.done() for task in work):  # a timeout of the HTTP client may swallow a cancellation
-            for task in work:
-                task.cancel()
-            await asyncio.wait(work, timeout=1)
 
 
 async def _rest(ordeal: Ordeal) -> bool:

@@ -26,7 +26,7 @@ import psycopg
 import redis
 
 from tests.crash.child import die_with_parent
-from tests.servers import CONNECT_S, programs, somebody
+from tests.servers import CONNECT_S, make_cluster, programs, somebody
 
 ANSWER_S = 60.0
 LOOK_S = 0.02
@@ -114,21 +114,8 @@ class Postgres(Store):
         if found is None:
             raise Broken("there is no PostgreSQL: install it (Debian: apt-get install postgresql)")
         self._programs = found
-        initdb: list[str | Path] = [
-            found / "initdb",
-            "-D",
-            folder / "data",
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--no-sync",
-        ]
         with (folder / "log").open("ab") as said:
-            options: dict[str, Any] = {"stdout": said, "stderr": said, "user": self._owner, "cwd": folder}
-            subprocess.run([*initdb, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"], check=True, **options)
+            make_cluster(found, folder / "data", stdout=said, stderr=said, user=self._owner, cwd=folder)
 
     def _command(self) -> list[str]:
         settings = (

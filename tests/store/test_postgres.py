@@ -15,6 +15,7 @@ from sqlalchemy import Connection, event, select, text
 
 from tests.flows.opened import Opened
 from tests.servers import ON_POSTGRES, Postgres, ask
+from tests.store.starting import start_at_once
 from tocsin.errors import HomeInUse, TocsinError, Unavailable
 from tocsin.schemas.event import Event
 from tocsin.store import locks, log, schema, search
@@ -110,22 +111,7 @@ def test_migrating_says_where_it_came_from(empty_postgres: str, url: str) -> Non
 
 
 def test_two_that_start_at_once_make_one_database(empty_postgres: str, url: str) -> None:
-    failures: list[Exception] = []
-
-    def prepare() -> None:
-        database = Database(empty_postgres)
-        try:
-            schema.prepare(database)
-        except Exception as error:  # noqa: BLE001 - shown below
-            failures.append(error)
-        database.close()
-
-    threads = [threading.Thread(target=prepare) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    assert start_at_once(lambda: Database(empty_postgres), count=3) == []
 
 
 def test_readers_can_not_write_and_see_one_snapshot(store: Opened) -> None:

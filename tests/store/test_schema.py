@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
+from tests.store.starting import start_at_once
 from tocsin.errors import TocsinError, Unavailable
 from tocsin.store import database as database_module
 from tocsin.store import log, schema, states
@@ -73,22 +73,7 @@ def test_a_database_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 def test_two_that_start_at_once_make_one_database(tmp_path: Path) -> None:
-    failures: list[Exception] = []
-
-    def prepare() -> None:
-        database = database_in(tmp_path)
-        try:
-            schema.prepare(database)
-        except Exception as error:  # noqa: BLE001 - shown below
-            failures.append(error)
-        database.close()
-
-    threads = [threading.Thread(target=prepare) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    assert start_at_once(lambda: database_in(tmp_path), count=2) == []
 
 
 def test_a_database_of_a_newer_version_is_refused_and_not_touched(tmp_path: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tocsin.errors import NotFound, TocsinError
+
+if TYPE_CHECKING:
+    from tocsin.settings import Settings
+    from tocsin.store.database import Database
 
 commands = typer.Typer()
 group = typer.Typer(help="Back up the database, or move to another.", no_args_is_help=True, add_completion=False)
@@ -15,24 +21,30 @@ group = typer.Typer(help="Back up the database, or move to another.", no_args_is
 _URL = typer.Option(help="Database URL (SQLite in TOCSIN_HOME).", show_default=False)
 
 
+@contextmanager
+def _database(url: str | None, *, alone: bool) -> Iterator[tuple[Settings, Database]]:
+    """Open the database that is meant; `alone` keeps servers away from one of SQLite meanwhile."""
+    from tocsin.app import locked
+    from tocsin.cli.configuration import read_settings
+    from tocsin.store.database import Database
+
+    settings = read_settings(database=url)
+    database = Database(settings.database_url())
+    try:
+        with locked(settings.home) if alone and database.is_sqlite else nullcontext():
+            yield settings, database
+    finally:
+        database.close()
+
+
 @commands.command()
 def migrate(db: Annotated[str | None, _URL] = None) -> None:
     """Bring a database up to this version; servers may run on PostgreSQL meanwhile. (SQLite does it at start.)"""
-    from contextlib import nullcontext
-
-    from tocsin.app import locked
     from tocsin.cli import output
-    from tocsin.cli.configuration import read_settings
     from tocsin.store import schema
-    from tocsin.store.database import Database
 
-    settings = read_settings(database=db)
-    database = Database(settings.database_url())
-    try:
-        with locked(settings.home) if database.is_sqlite else nullcontext():
-            before = schema.migrate(database, shards=settings.shards, tell=output.line)
-    finally:
-        database.close()
+    with _database(db, alone=True) as (settings, database):
+        before = schema.migrate(database, shards=settings.shards, tell=output.line)
     if before is not None and before >= schema.NEWEST:
         newer = f", and works with this program, which knows {schema.NEWEST}" if before > schema.NEWEST else " already"
         output.line(f"the database is at version {before}{newer}")
@@ -81,21 +93,15 @@ def backup(
 ) -> None:
     """Back up the SQLite database into a file, also while a server runs on it."""
     from tocsin.cli import output
-    from tocsin.cli.configuration import read_settings
     from tocsin.schemas.moments import iso
     from tocsin.store.backup import back_up
-    from tocsin.store.database import Database
 
-    settings = read_settings(database=db)
-    database = Database(settings.database_url())
-    try:
+    with _database(db, alone=False) as (_, database):
         if not database.is_sqlite:
             raise TocsinError("PostgreSQL is backed up by its own programs: pg_dump --format=custom --file=FILE URL")
         if not (path := Path(database.url.database or "")).is_file():
             raise NotFound(f"there is no {path}: set TOCSIN_HOME to the home of a server")
         made = back_up(database, file)
-    finally:
-        database.close()
     until = f", received until {iso(made.received_us)}" if made.received_us else ""
     output.line(f"{file}: {made.size:,} bytes, the log up to event {made.seq}{until}")
 
@@ -103,20 +109,10 @@ def backup(
 @group.command()
 def restored(db: Annotated[str | None, _URL] = None) -> None:
     """Have a database that was restored from a backup use no id twice; before a server runs on it."""
-    from contextlib import nullcontext
-
-    from tocsin.app import locked
     from tocsin.cli import output
-    from tocsin.cli.configuration import read_settings
     from tocsin.engine import own_events
-    from tocsin.store.database import Database
     from tocsin.store.restored import move_on
 
-    settings = read_settings(database=db)
-    database = Database(settings.database_url())
-    try:
-        with locked(settings.home) if database.is_sqlite else nullcontext():
-            before, after = move_on(database, own_events.restored)
-    finally:
-        database.close()
+    with _database(db, alone=True) as (_, database):
+        before, after = move_on(database, own_events.restored)
     output.line(f"the backup ends at event {before}; what comes next begins at {after}")

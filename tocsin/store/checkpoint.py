@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 from contextlib import closing
 
 from sqlalchemy.exc import DBAPIError
 
+from tocsin.store.background import Background
 from tocsin.store.database import Database
 from tocsin.store.writer import Writer
 
@@ -18,24 +18,14 @@ EVERY_S = 1.0
 COMMITS = 1_000  # so many commits, or a second without any, are reason for a checkpoint
 
 
-class Checkpointer:
+class Checkpointer(Background):
     """The thread that makes passive checkpoints: they neither wait for anybody nor keep anybody waiting."""
 
     def __init__(self, database: Database, writer: Writer) -> None:
         """Prepare the thread."""
+        super().__init__("checkpoints")
         self._database = database
         self._writer = writer
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="tocsin-checkpoints", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the thread."""
-        self._closing.set()
-        self._thread.join()
 
     def _serve(self) -> None:
         done = seen = 0

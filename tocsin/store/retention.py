@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, column, delete, func, select, table
+from sqlalchemy import Column, Connection, and_, bindparam, column, delete, func, select, table
 
 from tocsin.schemas.moments import Micros
 from tocsin.schemas.run import ENDED
@@ -168,22 +168,20 @@ def drop_firings(tx: Transaction, after_n: int, *, before_us: Micros) -> Bite:
 
 def drop_decisions(tx: Transaction, after_n: int, *, before_us: Micros) -> Bite:
     """Drop old decisions that ride with no event."""
-    query = select(decisions.c.n, decisions.c.at_us).where(decisions.c.n > after_n)
-    rows = tx.connection.execute(query.order_by(decisions.c.n).limit(BITE)).all()
-    old = [row.n for row in rows if row.at_us < before_us]
-    if old:
-        tx.connection.execute(delete(decisions).where(decisions.c.n.in_(old)))
-    return Bite(len(old), rows[-1].n if old and len(rows) == BITE else None)
+    return _drop_older(tx, after_n, n=decisions.c.n, at_us=decisions.c.at_us, before_us=before_us)
 
 
 def drop_refusals(tx: Transaction, after_n: int, *, before_us: Micros) -> Bite:
     """Drop what came over the bus long ago and was no event."""
-    query = select(refusals.c.n, refusals.c.received_us).where(refusals.c.n > after_n)
-    rows = tx.connection.execute(query.order_by(refusals.c.n).limit(BITE)).all()
-    old = [row.n for row in rows if row.received_us < before_us]
+    return _drop_older(tx, after_n, n=refusals.c.n, at_us=refusals.c.received_us, before_us=before_us)
+
+
+def _drop_older(tx: Transaction, after_n: int, *, n: Column[int], at_us: Column[int], before_us: Micros) -> Bite:
+    rows = tx.connection.execute(select(n, at_us).where(n > after_n).order_by(n).limit(BITE)).all()
+    old = [place for place, moment_us in rows if moment_us < before_us]
     if old:
-        tx.connection.execute(delete(refusals).where(refusals.c.n.in_(old)))
-    return Bite(len(old), rows[-1].n if old and len(rows) == BITE else None)
+        tx.connection.execute(delete(n.table).where(n.in_(old)))
+    return Bite(len(old), rows[-1][0] if old and len(rows) == BITE else None)
 
 
 def old_runs(connection: Connection, *, before_us: Micros) -> list[str]:

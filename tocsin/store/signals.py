@@ -7,10 +7,10 @@ Source: https://www.postgresql.org/docs/current/sql-notify.html
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Any
 
+from tocsin.store.background import Background
 from tocsin.store.database import Database
 from tocsin.store.postgres import CHANNEL
 from tocsin.store.writer import Signal
@@ -22,24 +22,14 @@ _LOOK_S = 0.5  # how soon it is noticed that the listener was closed
 _AGAIN_S = 1.0
 
 
-class Listener:
+class Listener(Background):
     """A thread that hears what others tell: `heard` is called with it, and with None when it may have missed some."""
 
     def __init__(self, database: Database, heard: Callable[[Signal | None], None]) -> None:
         """Prepare; the listener has a connection of its own."""
+        super().__init__("listener")
         self._database = database
         self._heard = heard
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="tocsin-listener", daemon=True)
-
-    def start(self) -> None:
-        """Begin to listen."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._closing.set()
-        self._thread.join()
 
     def _serve(self) -> None:
         from psycopg import Error

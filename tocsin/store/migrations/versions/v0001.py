@@ -23,6 +23,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("one"),
     )
     _create_log()
+    _create_days()
+    _create_shards()
+    _create_refusals()
     _create_definitions()
     _create_judgement()
     _create_effects()
@@ -35,7 +38,7 @@ def _parted_key(*columns: str) -> tuple[str, ...]:
 
 
 def _create_log() -> None:
-    """The log, and how far it is judged."""
+    """The log, its time, and what was decided as it arrived."""
     op.create_table(
         "events",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
@@ -85,6 +88,10 @@ def _create_log() -> None:
     if op.get_context().dialect.name == "postgresql":
         for name in ("events", "arrival_decisions"):
             op.execute(f"CREATE TABLE {name}_rest PARTITION OF {name} DEFAULT")
+
+
+def _create_days() -> None:
+    """What is kept of the log beside its days: where they begin, and which events there were."""
     op.create_table(
         "days",
         sa.Column("from_us", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -100,6 +107,10 @@ def _create_log() -> None:
         sqlite_with_rowid=False,
         postgresql_with=_BUSY,
     )
+
+
+def _create_shards() -> None:
+    """How far the log is judged, and by whom."""
     op.create_table(
         "shards",
         sa.Column("shard", sa.Integer(), autoincrement=False, nullable=False),
@@ -125,6 +136,10 @@ def _create_log() -> None:
         sa.PrimaryKeyConstraint("name"),
         postgresql_with=_SMALL,
     )
+
+
+def _create_refusals() -> None:
+    """What came over the bus and was no event."""
     op.create_table(
         "refusals",
         sa.Column("n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
