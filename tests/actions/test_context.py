@@ -26,21 +26,21 @@ def test_conditions_see_plain_json() -> None:
 
 
 def test_templates_see_times_in_the_triggers_zone() -> None:
-    seen = context.variables(firing(window_us=(NOW - SECOND, NOW)), {1: placed()}, AUTOMATION)
+    seen = context.Variables(firing(window_us=(NOW - SECOND, NOW)), {1: placed()}, AUTOMATION)
     assert seen["firing"]["due"].isoformat() == "2026-05-28T22:16:40+02:00"
     assert seen["firing"]["window"][1] == seen["firing"]["at"]
     assert seen["event"]["received"].utcoffset() == timedelta(hours=2)
 
 
 def test_without_a_zone_times_are_in_utc() -> None:
-    seen = context.variables(firing(), {}, {})
+    seen = context.Variables(firing(), {}, {})
     assert seen["firing"]["at"].isoformat() == "2026-05-28T20:26:40+00:00"
     assert (seen["event"], seen["events"], seen["automation"]["name"]) == (None, [], "late")
 
 
 @pytest.mark.parametrize("edge", [-(10**18), 10**18])
 def test_the_first_and_last_days_of_the_calendar_are_no_error(edge: int) -> None:
-    seen = context.variables(firing(due_us=edge), {}, {"trigger": {"timezone": "Pacific/Kiritimati"}})
+    seen = context.Variables(firing(due_us=edge), {}, {"trigger": {"timezone": "Pacific/Kiritimati"}})
     assert seen["firing"]["due"].year in (1, 9999)
 
 

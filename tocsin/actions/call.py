@@ -75,9 +75,9 @@ class Call:
         return self._look_up() or {}
 
     @cached_property
-    def variables(self) -> dict[str, Any]:
+    def variables(self) -> Mapping[str, Any]:
         """What templates see: as `facts`, with times as datetimes in the trigger's zone."""
-        return context.variables(self.firing, self._arrivals, self.automation)
+        return context.Variables(self.firing, self._arrivals, self.automation)
 
     def value(self, template: Any) -> Any:
         """Fill in a template, or all templates in a structure; one that is a single expression keeps its type."""

@@ -1,12 +1,12 @@
 """What templates, conditions and webhook bodies see of a firing; pure.
 
-Two views of the same: `facts` is plain JSON (for `if` and for bodies), `variables` has times as datetimes in the
+Two views of the same: `facts` is plain JSON (for `if` and for bodies), `Variables` have times as datetimes in the
 trigger's zone (for templates).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
 from types import MappingProxyType
 from typing import Any
@@ -39,28 +39,64 @@ def facts(firing: Firing, arrivals: Mapping[int, Arrival], automation: Mapping[s
     }
 
 
-def variables(firing: Firing, arrivals: Mapping[int, Arrival], automation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `facts` does, with the times of the firing and its events as datetimes."""
-    zone = _zone(automation)
+_NAMES = ("event", "events", "labels", "firing", "automation")
 
-    def local(moment_us: Micros | None) -> datetime | None:
+
+class Variables(Mapping[str, Any]):
+    """What `facts` returns, with the times of the firing and its events as datetimes; each is made when it is used."""
+
+    def __init__(self, firing: Firing, arrivals: Mapping[int, Arrival], automation: Mapping[str, Any]) -> None:
+        """Keep what it is made of."""
+        self._firing = firing
+        self._arrivals = arrivals
+        self._automation = automation
+        self._zone = _zone(automation)
+        self._known: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """Return one of them. Raises KeyError."""
+        if name not in self._known:
+            self._known[name] = self._made(name)
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names."""
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(_NAMES)
+
+    def _local(self, moment_us: Micros | None) -> datetime | None:
         if moment_us is None:
             return None
         moment = from_micros(moment_us)
         try:
-            return moment.astimezone(zone)
+            return moment.astimezone(self._zone)
         except OverflowError:  # the first and the last day that a datetime can hold
             return moment
 
-    def event(arrival: Arrival) -> dict[str, Any]:
-        return arrival.document() | {"occurred": local(arrival.time_us), "received": local(arrival.received_us)}
+    def _seen(self, seq: int | None) -> dict[str, Any] | None:
+        arrival = None if seq is None else self._arrivals.get(seq)
+        if arrival is None:
+            return None
+        times = {"occurred": self._local(arrival.time_us), "received": self._local(arrival.received_us)}
+        return arrival.document() | times
 
-    known = facts(firing, {}, automation)
-    known["events"] = [event(arrivals[seq]) for seq in firing.events if seq in arrivals]
-    decided = None if firing.trigger_event is None else arrivals.get(firing.trigger_event)
-    known["event"] = None if decided is None else event(decided)
-    known["firing"] = _firing(firing, local)
-    return known
+    def _made(self, name: str) -> Any:
+        firing = self._firing
+        match name:
+            case "event":
+                return self._seen(firing.trigger_event)
+            case "events":
+                return [event for seq in firing.events if (event := self._seen(seq)) is not None]
+            case "labels":
+                return dict(firing.labels)
+            case "firing":
+                return _firing(firing, self._local)
+            case "automation":
+                return {"name": firing.automation, **_about(self._automation)}
+        raise KeyError(name)
 
 
 def body(firing: Firing, arrivals: Mapping[int, Arrival], automation: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: its status, its headers by lower-case name, and the beginning of its body."""
+    """An answer: its status, its headers, to be asked for by lower-case name, and the beginning of its body."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)

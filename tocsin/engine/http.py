@@ -68,8 +68,7 @@ class HttpClient:
             async with session.request(
                 request.method, url, headers=request.headers, data=request.body, allow_redirects=False
             ) as answer:
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(answer.status, headers, await _beginning(answer))
+                return Response(answer.status, answer.headers, await _beginning(answer))
         except aiohttp.ClientConnectorCertificateError:
             raise ActionFailed(f"{place}: its certificate is not valid for it") from None
         except aiohttp.ClientConnectorError as error:
@@ -98,6 +97,8 @@ def _checked(address: str) -> URL:
 
 async def _beginning(answer: aiohttp.ClientResponse) -> str:
     """Return how the body begins; less of it when it is slow or breaks off."""
+    if answer.content.is_eof():  # a short one came with the headers
+        return answer.content.read_nowait(_BODY_BYTES).decode(errors="replace")
     body = bytearray()
     try:
         async with asyncio.timeout(_BODY_S):

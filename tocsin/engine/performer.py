@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache, partial
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -29,6 +28,7 @@ from tocsin.schemas.firing import Firing
 from tocsin.schemas.moments import SECOND, Micros, duration_us, iso, span
 from tocsin.store.intents import Attempt, AttemptOutcome, Intent, IntentState
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _SPECS: TypeAdapter[AnyAction] = TypeAdapter(Action)
@@ -86,8 +86,7 @@ class Performer:
             prepared = self._prepare(job.intent.spec)
             if skipped := self._skipped(prepared, call, began_us=began_us):
                 return Done(skipped)
-            async with _limit(prepared.spec.timeout):
-                result = await HANDLERS[type(prepared.spec)](prepared.spec, call)
+            result = await _within(prepared.spec.timeout, HANDLERS[type(prepared.spec)](prepared.spec, call))
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the outcome of its attempt
             return Done(self.failed(job, error, began_us=began_us, call=call))
         unit, details = (result, {}) if callable(result) else (None, result)
@@ -118,8 +117,7 @@ class Performer:
             return [ended[job.intent.id] for job in jobs]
         leader = self._call(jobs[0], attempt=jobs[0].intent.attempts + 1)
         try:
-            async with _limit(max(spec.timeout for spec, _ in told)):
-                details = await send_together(told, leader)
+            details = await _within(max(spec.timeout for spec, _ in told), send_together(told, leader))
             attempt = self._succeeded(leader, details, began_us=began_us)
         except Exception as error:  # noqa: BLE001 - as in `perform`
             attempt = self.failed(jobs[0], error, began_us=began_us, call=leader)
@@ -179,11 +177,10 @@ def _prepared(spec: str) -> _Prepared:
     return _Prepared(action, None if action.condition is None else compile_expression(action.condition))
 
 
-@asynccontextmanager
-async def _limit(most: timedelta) -> AsyncIterator[None]:
+async def _within(most: timedelta, effect: Awaitable[T]) -> T:
     try:
         async with asyncio.timeout(most.total_seconds()):
-            yield
+            return await effect
     except TimeoutError:
         raise ActionFailed(f"no answer within {span(duration_us(most))}") from None
 

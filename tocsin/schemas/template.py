@@ -121,7 +121,7 @@ class _Run:
         return [self.structure(item) for item in compiled] if isinstance(compiled, list) else compiled
 
     def _text(self, template: _Text) -> Any:
-        self._scope, self._output, self._length = dict(self._variables), [], 0
+        self._scope, self._output, self._length = {}, [], 0
         try:
             if template.only is not None:
                 value = self._settled(template.only)
@@ -226,7 +226,9 @@ class _Run:
         return [self.value(part) for part in parts]
 
     def on_name(self, node: nodes.Name) -> Any:
-        return self._scope[node.name] if node.name in self._scope else Missing(name=node.name)
+        if node.name in self._scope:
+            return self._scope[node.name]
+        return self._variables[node.name] if node.name in self._variables else Missing(name=node.name)
 
     def on_getattr(self, node: nodes.Getattr) -> Any:
         value = self.value(node.node)

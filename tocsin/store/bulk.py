@@ -20,7 +20,10 @@ Row = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bulk:
-    """A statement with parameters of these names. `write` makes it from the dialect's module, for its own `insert`."""
+    """A statement with parameters of these names, in its order; one that it names twice is given twice.
+
+    `write` makes it from the dialect's module, for its own `insert`.
+    """
 
     names: tuple[str, ...]
     write: Callable[[Any], Executable]
@@ -41,5 +44,5 @@ def _compiled(bulk: Bulk, dialect: Dialect) -> tuple[str, bool]:
     compiled = statement.compile(dialect=dialect, column_keys=list(bulk.names))  # type: ignore[attr-defined]
     assert isinstance(compiled, SQLCompiler)
     if compiled.positional:
-        assert compiled.positiontup == list(bulk.names), "the statement names its parameters in another order"
+        assert compiled.positiontup == list(bulk.names), f"the statement names {compiled.positiontup}"
     return str(compiled), compiled.positional

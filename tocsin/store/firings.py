@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Decision, Firing, Verdict
 from tocsin.schemas.moments import Micros, iso
+from tocsin.store.bulk import Bulk, Row
 from tocsin.store.page import Page, decode_cursor, page_of
 from tocsin.store.tables import decisions, firings
 
@@ -40,45 +40,24 @@ def add(
     for start in range(0, len(ids), _IN):
         known.update(connection.execute(_KNOWN, {"ids": ids[start : start + _IN]}).scalars())
     new = [one for one in judged if one.firing.id not in known]
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    rows = [_row(one, events, decided_us) for one in new]
-    if rows:
-        connection.execute(dialect.insert(firings).on_conflict_do_nothing(), rows)
+    _ADD.execute(connection, [_row(one, events, decided_us) for one in new])
     resolved = [{"of": of, "by": one.firing.id} for one in new for of in one.firing.resolves]
     if resolved:
         connection.execute(_RESOLVE, resolved)
     return {one.firing.id for one in new}
 
 
-def _row(judged: Judged, events: Mapping[int, Arrival], decided_us: Micros) -> dict[str, Any]:
+def _row(judged: Judged, events: Mapping[int, Arrival], decided_us: Micros) -> Row:
+    """Return the values for `_ADD`."""
     firing = judged.firing
     listed = [(seq, events[seq].event.id, events[seq].event.source) for seq in firing.events if seq in events]
-    window_from_us, window_to_us = firing.window_us or (None, None)
-    return {
-        "id": firing.id,
-        "automation": firing.automation,
-        "node": firing.node,
-        "state_key": firing.state_key,
-        "labels": json.dumps(firing.labels),
-        "verdict": firing.verdict.value,
-        "at_us": firing.at_us,
-        "time_us": firing.time_us,
-        "due_us": firing.due_us,
-        "window_from_us": window_from_us,
-        "window_to_us": window_to_us,
-        "events": json.dumps(listed),
-        "trigger_event": firing.trigger_event,
-        "reason": firing.reason,
-        "resolves": json.dumps(firing.resolves),
-        "repeat": firing.repeat,
-        "first": firing.first,
-        "chain": json.dumps(firing.chain),
-        "mode": judged.mode,
-        "severity": judged.severity,
-        "decided_us": decided_us,
-        "open": firing.verdict is Verdict.MISSED and firing.repeat == 0,
-        "resolved_by": None,
-    }
+    is_open = firing.verdict is Verdict.MISSED and firing.repeat == 0
+    return (
+        firing.id, firing.automation, firing.node, firing.state_key, json.dumps(firing.labels), firing.verdict.value,
+        firing.at_us, firing.time_us, firing.due_us, *(firing.window_us or (None, None)), json.dumps(listed),
+        firing.trigger_event, firing.reason, json.dumps(firing.resolves), firing.repeat, firing.first,
+        json.dumps(firing.chain), judged.mode, judged.severity, decided_us, is_open,
+    )  # fmt: skip
 
 
 def read_firing(row: Any) -> Firing:
@@ -218,6 +197,10 @@ def notes_of(connection: Connection, automation: str, *, limit: int) -> list[dic
 
 
 _CLOSE = update(firings).where(firings.c.open, firings.c.state_key == bindparam("of")).values(open=False)
+_ADD = Bulk(
+    tuple(column.name for column in firings.columns if column.name not in ("n", "resolved_by")),
+    lambda dialect: dialect.insert(firings).on_conflict_do_nothing(),
+)
 _KNOWN = select(firings.c.id).where(firings.c.id.in_(bindparam("ids", expanding=True)))
 _BY_ID = select(firings).where(firings.c.id.in_(bindparam("ids", expanding=True)))
 _RESOLVE = update(firings).where(firings.c.id == bindparam("of")).values(open=False, resolved_by=bindparam("by"))

@@ -30,6 +30,8 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
+    literal_column,
+    null,
     or_,
     select,
     true,
@@ -41,6 +43,7 @@ from tocsin.schemas.event import Arrival
 from tocsin.schemas.firing import Firing
 from tocsin.schemas.moments import SECOND, Micros, iso
 from tocsin.store import firings, log
+from tocsin.store.bulk import Bulk
 from tocsin.store.page import Page, decode_cursor, page_of
 from tocsin.store.tables import attempts, intents
 from tocsin.store.writer import Signal, Transaction
@@ -112,7 +115,7 @@ class Attempt:
 
 _OPEN = intents.c.ended_us.is_(None)
 _WAITING = and_(_OPEN, intents.c.state == IntentState.WAITING, intents.c.leader.is_(None))
-_RUNNING = and_(_OPEN, intents.c.state == IntentState.RUNNING)
+_RUNNING = and_(_OPEN, intents.c.state == literal_column(f"'{IntentState.RUNNING}'"))
 _NEXT_DUE = select(func.min(intents.c.not_before_us)).where(_WAITING)
 _ENDED = (IntentState.SUCCEEDED, IntentState.SKIPPED, IntentState.DEAD, IntentState.DISCARDED)
 _FIELDS = tuple(intents.c[name] for name in Intent.__dataclass_fields__)
@@ -121,18 +124,29 @@ _NO_LEADERS: Mapping[str, str] = MappingProxyType({})
 _IN = 500  # the most values in one IN list
 _KNOWN = select(intents.c.id).where(intents.c.id.in_(bindparam("ids", expanding=True)))
 _NUMBER = (
-    select(func.coalesce(func.max(attempts.c.number), 0) + 1)
+    select(func.coalesce(func.max(attempts.c.number), literal_column("0")) + literal_column("1"))
     .where(attempts.c.intent == bindparam("of"))
     .scalar_subquery()
 )
-_ADD_ATTEMPT = attempts.insert().values(
-    intent=bindparam("of"), number=_NUMBER, started_us=bindparam("started"), ended_us=bindparam("ended"),
-    outcome=bindparam("came"), detail=bindparam("said"),
+_ADD = Bulk(
+    ("id", "firing", "automation", "position", "type", "spec", "state", "attempts", "not_before_us", "owner",
+     "leased_until_us", "created_us", "leader", "followers"),
+    lambda dialect: dialect.insert(intents),
+)  # fmt: skip
+_ADD_ATTEMPT = Bulk(
+    ("of", "of", "started", "ended", "came", "said"),
+    lambda dialect: dialect.insert(attempts).values(
+        intent=bindparam("of"), number=_NUMBER, started_us=bindparam("started"), ended_us=bindparam("ended"),
+        outcome=bindparam("came"), detail=bindparam("said"),
+    ),
 )  # fmt: skip
 _MINE = and_(intents.c.id == bindparam("of"), intents.c.owner == bindparam("mine"), _RUNNING)
-_SETTLE = update(intents).where(_MINE).values(
-    state=bindparam("becomes"), attempts=intents.c.attempts + bindparam("failed"), result=bindparam("said"),
-    ended_us=bindparam("done"), not_before_us=bindparam("after"), owner=None, leased_until_us=None,
+_SETTLE = Bulk(
+    ("becomes", "failed", "after", "done", "said", "of", "mine"),
+    lambda dialect: update(intents).where(_MINE).values(
+        state=bindparam("becomes"), attempts=intents.c.attempts + bindparam("failed"), not_before_us=bindparam("after"),
+        owner=null(), leased_until_us=null(), ended_us=bindparam("done"), result=bindparam("said"),
+    ),
 )  # fmt: skip
 _PUT_OFF = update(intents).where(_MINE).values(
     state=IntentState.WAITING, not_before_us=bindparam("after"), owner=None, leased_until_us=None,
@@ -181,17 +195,16 @@ def add(
         part = [intent.id for intent in wanted[start : start + _IN]]
         known.update(tx.connection.execute(_KNOWN, {"ids": part}).scalars())
     new = [intent for intent in wanted if intent.id not in known]
-    waiting = {"state": IntentState.WAITING, "owner": None, "leased_until_us": None}
-    running = {"state": IntentState.RUNNING, "owner": claimed_by, "leased_until_us": tx.now_us + lease_us}
-    rows = [
-        {**{name: getattr(intent, name) for name in Intent.__dataclass_fields__}, "not_before_us": tx.now_us,
-         "leader": leaders.get(intent.id), **(waiting if claimed_by is None or intent.id in leaders else running)}
-        for intent in new
-    ]  # fmt: skip
-    if rows:
-        tx.connection.execute(intents.insert(), rows)
-        if claimed_by is None:
-            tx.tell(Signal.INTENTS)
+    waiting = (IntentState.WAITING.value, 0, tx.now_us, None, None)
+    running = (IntentState.RUNNING.value, 0, tx.now_us, claimed_by, tx.now_us + lease_us)
+    _ADD.execute(tx.connection, [
+        (one.id, one.firing, one.automation, one.position, one.type, one.spec,
+         *(waiting if claimed_by is None or one.id in leaders else running),
+         one.created_us, leaders.get(one.id), one.followers)
+        for one in new
+    ])  # fmt: skip
+    if new and claimed_by is None:
+        tx.tell(Signal.INTENTS)
     return [intent for intent in new if intent.id not in leaders]
 
 
@@ -240,27 +253,22 @@ def record(tx: Transaction, done: Sequence[Attempt], *, owner: str) -> set[str]:
 
     The state of the others stays as it is.
     """
-    tried = [
-        {"of": attempt.intent, "started": attempt.started_us, "ended": attempt.ended_us, "came": attempt.outcome,
-         "said": _json(attempt.detail)}
-        for attempt in done
-        if attempt.outcome is not None
-    ]  # fmt: skip
-    if tried:
-        tx.connection.execute(_ADD_ATTEMPT, tried)
+    said = [_json(attempt.detail) for attempt in done]
+    _ADD_ATTEMPT.execute(tx.connection, [
+        (one.intent, one.intent, one.started_us, one.ended_us, one.outcome.value, text)
+        for one, text in zip(done, said, strict=True)
+        if one.outcome is not None
+    ])  # fmt: skip
     mine: set[str] = set()
     for start in range(0, len(done), _IN):
         part = [attempt.intent for attempt in done[start : start + _IN]]
         mine.update(tx.connection.execute(_OWNED, {"ids": part, "mine": owner}).scalars())
-    settled = [
-        {"of": attempt.intent, "mine": owner, "becomes": attempt.state, "said": _json(attempt.detail),
-         "failed": int(attempt.outcome == AttemptOutcome.FAILED), "after": attempt.not_before_us,
-         "done": tx.now_us if attempt.state in _ENDED else None}
-        for attempt in done
-        if attempt.intent in mine
-    ]  # fmt: skip
-    if settled:
-        tx.connection.execute(_SETTLE, settled)
+    _SETTLE.execute(tx.connection, [
+        (one.state.value, int(one.outcome is AttemptOutcome.FAILED), one.not_before_us,
+         tx.now_us if one.state in _ENDED else None, text, one.intent, owner)
+        for one, text in zip(done, said, strict=True)
+        if one.intent in mine
+    ])  # fmt: skip
     return mine
 
 
@@ -299,12 +307,9 @@ def reclaim(tx: Transaction, *, owner: str, alone: bool = False) -> int:
     if not rows:
         return 0
     said = _json({"error": "the attempt was interrupted: it is not known whether its effect arrived"})
-    interrupted = [
-        {"of": row.id, "started": row.not_before_us, "ended": tx.now_us, "came": AttemptOutcome.INTERRUPTED,
-         "said": said}
-        for row in rows
-    ]  # fmt: skip
-    tx.connection.execute(_ADD_ATTEMPT, interrupted)
+    came = AttemptOutcome.INTERRUPTED.value
+    interrupted = [(row.id, row.id, row.not_before_us, tx.now_us, came, said) for row in rows]
+    _ADD_ATTEMPT.execute(tx.connection, interrupted)
     tx.connection.execute(_PUT_OFF, [{"of": row.id, "mine": row.owner, "after": tx.now_us} for row in rows])
     tx.connection.execute(_LEAD_THEMSELVES)
     return len(rows)
