@@ -59,7 +59,8 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder:
         if arguments.rows == [SOAK]:
-            uvloop.run(soak.soak(Path(folder), minutes=0.5 if arguments.quick else arguments.minutes))
+            systems = [arguments.system] if arguments.system else list(soak.SYSTEMS)
+            uvloop.run(soak.soak(Path(folder), systems=systems, minutes=0.25 if arguments.quick else arguments.minutes))
             return
         for name in arguments.rows or BENCHMARKS:
             before = os.getloadavg()[0]
@@ -85,7 +86,10 @@ async def _measured(name: str, folder: Path, arguments: argparse.Namespace) -> l
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", type=_known, metavar="ROWS", help=", ".join((*BENCHMARKS, SOAK)))
-    parser.add_argument("--minutes", type=float, default=30.0, help="how long `soak` takes; 30 by default")
+    parser.add_argument(
+        "--minutes", type=float, default=30.0, help="how long `soak` watches each system; 30 by default"
+    )
+    parser.add_argument("--system", choices=soak.SYSTEMS, help="what `soak` watches; all, one after the other")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     parser.add_argument("--quick", action="store_true", help="small numbers: whether it works, not how fast")
     parser.add_argument("--profile", action="store_true", help="show where the server spends its time, by py-spy")

@@ -1,7 +1,7 @@
 """Long runs at half of the most that a system takes: what grows that should not?
 
-One process on SQLite, then divided roles on PostgreSQL with a bus in front, each for half of the time. Events are kept
-for a tenth of a run, so that what is deleted keeps up with what comes, or is seen not to.
+One process on SQLite, or divided roles on PostgreSQL with a bus in front. Events are kept for a tenth of a run, so that
+what is deleted keeps up with what comes, or is seen not to.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import random
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -78,18 +78,18 @@ class Sent:
         self.heard.add(body)
 
 
-async def soak(folder: Path, *, minutes: float) -> list[Trend]:
-    """Run both systems one after the other, for so many minutes in all; return what became of them."""
+async def soak(folder: Path, *, systems: Sequence[str], minutes: float) -> list[Trend]:
+    """Run systems one after the other, each for so many minutes; return what became of them."""
     trends = []
-    for name, running in (("SQLite, one process", _sqlite), ("PostgreSQL and a bus, six processes", _shared)):
-        place = folder / name.partition(",")[0].replace(" ", "-")
+    for system in systems:
+        name, running = SYSTEMS[system]
+        place = folder / system
         place.mkdir()
         sent = Sent()
         async with sink(sent.hear) as port:
             definitions = written(place, automations=_automations(port))
-            keep_s = max(10, int(minutes * 60 / 2 / 10))
-            async with running(place, definitions, keep_s) as system:
-                trends.append(await _watched(name, system, sent, for_s=minutes * 60 / 2))
+            async with running(place, definitions, max(10, int(minutes * 60 / 10))) as made:
+                trends.append(await _watched(name, made, sent, for_s=minutes * 60))
         print(trends[-1].text(), flush=True)
     return trends
 
@@ -153,6 +153,12 @@ async def _shared(folder: Path, definitions: Path, keep_s: int) -> AsyncIterator
             return found
 
         yield System(running.door, look, running.judged)
+
+
+SYSTEMS: dict[str, tuple[str, Callable[[Path, Path, int], AbstractAsyncContextManager[System]]]] = {
+    "sqlite": ("SQLite, one process", _sqlite),
+    "bus": ("PostgreSQL and a bus, six processes", _shared),
+}
 
 
 def _of(name: str, server: Server) -> Sample:
