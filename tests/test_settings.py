@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tocsin.settings import Settings
+from tocsin.settings import ROLES, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +92,27 @@ def test_the_database_is_in_the_home_unless_it_is_named(tmp_path: Path) -> None:
     assert Settings(home=tmp_path).database_url() == f"sqlite:///{tmp_path / 'tocsin.db'}"
     assert Settings(home=Path("here")).database_url() == f"sqlite:///{Path.cwd() / 'here' / 'tocsin.db'}"
     assert Settings(database="postgresql://db/tocsin").database_url() == "postgresql://db/tocsin"
+
+
+@pytest.mark.parametrize("database", [None, "sqlite:///somewhere/tocsin.db"])
+@pytest.mark.parametrize("roles", ["api", "evaluator,dispatcher", frozenset({"worker"})])
+def test_roles_are_divided_over_a_shared_database_only(roles: Any, database: str | None) -> None:
+    with pytest.raises(ValidationError, match="share a PostgreSQL database: set TOCSIN_DATABASE"):
+        Settings(roles=roles, database=database)
+    assert Settings(roles=frozenset(ROLES), database=database).roles == frozenset(ROLES)
+    assert Settings(roles=roles, database="postgresql://p/n").roles < frozenset(ROLES)
+
+
+def test_a_process_without_a_role_is_refused() -> None:
+    with pytest.raises(ValidationError, match="name some of api, recorder, evaluator, dispatcher, worker"):
+        Settings(roles=",", database="postgresql://p/n")
+
+
+@pytest.mark.parametrize("database", [None, "sqlite:///somewhere/tocsin.db"])
+def test_a_bus_needs_a_shared_database(database: str | None) -> None:
+    with pytest.raises(ValidationError, match="set TOCSIN_DATABASE, or leave out TOCSIN_BUS"):
+        Settings(bus="redis://r", database=database)
+    assert Settings(bus="redis://r", database="postgresql://p/n").bus == "redis://r"
 
 
 def test_a_recorder_needs_a_bus() -> None:
