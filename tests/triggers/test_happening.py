@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from tests.triggers.scenario import Play, event, seconds
-from tocsin.triggers.judge import Judgement
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.triggers.scenario import NAME, T0, Play, armed, event, seconds
+from tocsin.triggers.judge import Judge, Judgement
 from tocsin.triggers.sequence import KEPT_MAX
 
 THREE = {"expect": "x", "threshold": 3, "within": 10}
@@ -138,3 +144,40 @@ def test_levels_are_asked_for_one_after_another() -> None:
     assert [len(keys) for keys in asked] == [3, 1, 1]
     assert [one.events for one in judgement.firings] == [(1, 2, 3)]
     assert set(judgement.changed) == set().union(*asked)
+
+
+CHILDREN = (
+    {"expect": "a"},
+    {"expect": "b", "within": 30, "threshold": 2},
+    {"type": "sequence", "triggers": [{"expect": "c"}, {"expect": "d"}]},
+    {"type": "not", "trigger": {"expect": "n"}, "within": 20},
+    {"type": "not", "trigger": {"expect": "m"}},
+)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_s4_children_in_another_order_find_what_was_kept(seed: int) -> None:
+    random = Random(seed)
+    require = random.choice(["any", "all", 2])
+    texts = [f"{random.choice('aabbccddnm')} {second}" for second in range(1, 40)]
+    play, moved = Play(compound(CHILDREN, require)), Play(compound(CHILDREN, require))
+    assert any(text[0] in "nm" for text in texts)
+    for text in texts:
+        if random.random() < 0.3:
+            reorder(moved, compound(random.sample(CHILDREN, k=len(CHILDREN)), require))
+        assert moved.see(text) == play.see(text)
+
+
+def compound(children: Sequence[dict[str, Any]], require: str | int) -> dict[str, Any]:
+    return {"type": "compound", "require": require, "within": 60, "triggers": list(children)}
+
+
+def reorder(play: Play, trigger: dict[str, Any]) -> None:
+    """Go on with a definition that lists the children in another order, and what is stored."""
+    before, judge = play.memory.judge, Judge([armed(trigger, T0)])
+    assert judge.fingerprint(NAME) == before.fingerprint(NAME)
+    for key, state in play.memory.states.items():
+        again = judge.decode(key, state.encode())
+        assert again is not None
+        play.memory.states[key] = again
+    play.memory.judge = judge

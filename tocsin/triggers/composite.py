@@ -2,6 +2,8 @@
 
 Rule 1: composites compare judged times, never arrival; of equal times the later arrival is the newer.
 Rule 2: a composite sees firings in the order in which the judge hands them over, which is that of law C1.
+Rule 3: what is kept is ordered by the identity of children where their order decides nothing, so that a definition that
+lists them in another order finds it again (law S4).
 """
 
 from __future__ import annotations
@@ -59,21 +61,23 @@ class CompositeState(State):
 
 
 class Composite(Machine):
-    """A trigger over the firings of others."""
+    """A trigger over the firings of others; `written` is where the definition has the child of each place."""
 
-    __slots__ = ("absent", "children", "positive", "readers", "what", "within_us")
+    __slots__ = ("absent", "children", "positive", "readers", "what", "within_us", "written")
 
-    def __init__(self, node: Node, trigger: CompoundTrigger | SequenceTrigger) -> None:
+    def __init__(self, node: Node, trigger: CompoundTrigger | SequenceTrigger, written: Sequence[int]) -> None:
         super().__init__(node)
         self.within_us = None if trigger.within is None else duration_us(trigger.within)
-        self.children = len(trigger.triggers)
+        self.written = tuple(written)
+        self.children = len(self.written)
+        triggers = [trigger.triggers[one] for one in self.written]
         self.absent = {
             place: Absent(place, None if child.within is None else duration_us(child.within))
-            for place, child in enumerate(trigger.triggers) if isinstance(child, NotTrigger)
+            for place, child in enumerate(triggers) if isinstance(child, NotTrigger)
         }  # fmt: skip
         self.positive = [place for place in range(self.children) if place not in self.absent]
         self.readers = tuple(trigger.for_each.values())
-        self.what = tuple(_awaited(child) for child in trigger.triggers)
+        self.what = tuple(map(_awaited, triggers))
 
     def fresh(self, labels: dict[str, str]) -> CompositeState:
         return CompositeState(labels, self.children)
@@ -100,7 +104,7 @@ class Composite(Machine):
         if place in self.absent or not self.complete(state, kept, ledger, place=place, at_us=fired.step[0], seen=seen):
             count = sum(1 for child in self.positive if state.kept[child])
             says = "child {0} fired; {1} of {2} children have"
-            self.note(state, ledger, Outcome.COUNTED, says, place + 1, count, len(self.positive),
+            self.note(state, ledger, Outcome.COUNTED, says, self.written[place] + 1, count, len(self.positive),
                       at_us=fired.step[0], seq=firing.trigger_event)  # fmt: skip
         self.rearm(state)
 
@@ -133,12 +137,13 @@ class Composite(Machine):
 
     def describe(self, state: State) -> dict[str, Any]:
         assert isinstance(state, CompositeState)
-        missing = [self.what[place] for place in self.positive if not state.kept[place]]
+        listed = [(place, state.kept[place]) for place in sorted(range(self.children), key=self.written.__getitem__)]
+        missing = [self.what[place] for place, child in listed if place not in self.absent and not child]
         return {
             "waits for": ", ".join(missing) or None,
             "children": [
                 {"kept": len(child), "newest": iso(child[-1].time_us) if child else None, "not": place in self.absent}
-                for place, child in enumerate(state.kept)
+                for place, child in listed
             ],
             "decided": [iso(moment_us) for moment_us, _ in state.waiting],
         }

@@ -11,6 +11,7 @@ Rule 2: both ends of `within` count. A `not` looks back from the newest of the s
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from tocsin.schemas.moments import Micros
 from tocsin.schemas.trigger import CompoundTrigger
@@ -26,8 +27,8 @@ class Compound(Composite):
 
     __slots__ = ("required",)
 
-    def __init__(self, node: Node, trigger: CompoundTrigger) -> None:
-        super().__init__(node, trigger)
+    def __init__(self, node: Node, trigger: CompoundTrigger, written: Sequence[int]) -> None:
+        super().__init__(node, trigger, written)
         self.required = trigger.required
 
     def keep(self, state: CompositeState, place: int, kept: Kept) -> None:

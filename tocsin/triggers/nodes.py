@@ -30,6 +30,7 @@ from tocsin.schemas.trigger import (
     fingerprint,
     label_names,
 )  # fmt: skip
+from tocsin.triggers.composite import Composite
 from tocsin.triggers.compound import Compound
 from tocsin.triggers.deadline import Deadline
 from tocsin.triggers.heartbeat import Heartbeat
@@ -74,7 +75,8 @@ class Arming:
 class Spot:
     """A node in its tree. `level` is 0 for what looks at events or the calendar, above that the height of a composite.
 
-    `rank` orders what one moment completes: the children of `not` first (law C1); `place` is its place in its parent.
+    `rank` orders what one moment completes: the children of `not` first (law C1); `place` is where its parent keeps
+    what it fired.
     """
 
     arming: Arming
@@ -215,12 +217,14 @@ class _Compiler:
             (child, self.spot(child.trigger if isinstance(child, NotTrigger) else child, child_id))
             for child, child_id in zip(trigger.triggers, _child_ids(node.id, trigger.triggers), strict=True)
         ]
-        machine = Compound(node, trigger) if isinstance(trigger, CompoundTrigger) else Sequence(node, trigger)
+        machine: Composite = Sequence(node, trigger) if isinstance(trigger, SequenceTrigger) else Compound(
+            node, trigger, sorted(range(len(children)), key=lambda written: children[written][1].id)
+        )  # fmt: skip
         parent = Spot(self.arming, machine, label_names(trigger), 1 + max(spot.level for _, spot in children))
-        order = sorted(range(len(children)), key=lambda place: not isinstance(children[place][0], NotTrigger))
-        for rank, place in enumerate(order):
-            spot = children[place][1]
-            spot.parent, spot.place, spot.rank = parent, place, rank
+        for place, written in enumerate(machine.written):
+            children[written][1].parent, children[written][1].place = parent, place
+        for rank, (_, spot) in enumerate(sorted(children, key=lambda one: not isinstance(one[0], NotTrigger))):
+            spot.rank = rank
         return parent
 
 

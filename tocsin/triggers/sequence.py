@@ -31,7 +31,7 @@ class Sequence(Composite):
     __slots__ = ("at_end", "before", "most")
 
     def __init__(self, node: Node, trigger: SequenceTrigger) -> None:
-        super().__init__(node, trigger)
+        super().__init__(node, trigger, range(len(trigger.triggers)))
         self.most = KEPT_MAX if self.within_us is None else KEPT_MAX_WITHIN
         last = self.positive[-1]
         self.at_end = [absent for absent in self.absent.values() if absent.place > last]
