@@ -43,7 +43,7 @@ from tocsin.engine.tail import Tail
 from tocsin.engine.tracing import Tracing, tracing_of
 from tocsin.engine.verdicts import Verdicts
 from tocsin.engine.watch import Watch
-from tocsin.engine.watcher import Watcher
+from tocsin.engine.watcher import Watcher, signature
 from tocsin.errors import HomeInUse, Unavailable
 from tocsin.flows.launch import Surroundings, forget_output
 from tocsin.flows.ports import QueuePort, RunPort
@@ -218,6 +218,7 @@ async def running(
         InvalidDefinition: the definitions are wrong.
         Unavailable: the database can not be used.
     """
+    seen = [] if path is None else await asyncio.to_thread(signature, path)  # before they are read: an edit is not lost
     wanted = None if path is None else await asyncio.to_thread(_wanted, settings, path)
     async with AsyncExitStack() as stack:
         ground = await _ground(stack, settings, clock)
@@ -231,7 +232,7 @@ async def running(
             await ground.definitions.apply_files(wanted[0], digest=wanted[1])
         await _begin(stack, app, beat)
         if path is not None:
-            app.watcher = Watcher(path, partial(app.load, path))
+            app.watcher = Watcher(path, partial(app.load, path), seen=seen)
             app.watcher.start()
             stack.push_async_callback(app.watcher.close)
         yield app
