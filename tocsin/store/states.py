@@ -53,10 +53,11 @@ def load(connection: Connection, keys: Collection[str]) -> dict[str, bytes]:
 
 
 def of_automation(connection: Connection, automation: str, *, limit: int = -1) -> dict[str, bytes]:
-    """Return the stored states of one automation, at most `limit` (-1: all)."""
+    """Return the stored states of one automation in the order of their keys, at most `limit` (-1: all)."""
     query = select(states.c.state_key, states.c.blob).where(states.c.automation == automation)
     rows = connection.execute(query if limit < 0 else query.limit(limit))
-    return {row.state_key: bytes(row.blob) for row in rows}
+    # In order here: a database that sorts before it limits would read all of very many.
+    return dict(sorted((row.state_key, bytes(row.blob)) for row in rows))
 
 
 def due(
