@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from tests.engine.live import Live, automation, document, event, put_to_sleep
+from tests.servers import BOTH
 from tocsin.engine.entries import wanted_of
 from tocsin.engine.own_events import DEFINITIONS_CHANGED
 from tocsin.errors import Conflict, InvalidDefinition, NotFound
 from tocsin.schemas.moments import SECOND, iso
 from tocsin.store import definitions, firings
+
+DATABASES = BOTH
 
 EACH = {"expect": "a"}
 SWITCH = {"type": "absence", "expect": "a", "within": "10s"}
@@ -347,7 +350,10 @@ def told(live: Live) -> list[tuple[Any, ...]]:
     return sorted(fired, key=repr) + sorted(decided, key=repr)
 
 
-@pytest.mark.parametrize("seed", range(8))
+SEEDS = [*(("sqlite", seed) for seed in range(8)), ("postgres", 0)]
+
+
+@pytest.mark.parametrize(("url", "seed"), SEEDS, indirect=["url"])
 async def test_changes_take_effect_at_their_places_however_late_they_are_judged(
     live: Live, monkeypatch: pytest.MonkeyPatch, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

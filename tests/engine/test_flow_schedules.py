@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 
+from tests.servers import BOTH
 from tocsin.app import App, running
 from tocsin.errors import Conflict, NotFound
 from tocsin.schemas.event import Event
 from tocsin.settings import Settings
 from tocsin.store import log, runs
 from tocsin.testing.clock import ManualClock
+
+DATABASES = BOTH
 
 START = datetime(2026, 3, 2, 0, 30, tzinfo=UTC)
 HOURLY = {"name": "backfill", "command": ["true"], "queue": "nightly", "parameters": {"day": 1},
@@ -33,8 +36,9 @@ def clock() -> ManualClock:
 class House:
     """A server on a manual clock, and the definitions file that it serves."""
 
-    def __init__(self, path: Path, clock: ManualClock) -> None:
+    def __init__(self, path: Path, clock: ManualClock, database: str) -> None:
         self.clock = clock
+        self._database = database
         self._home = path / "home"
         self._file = path / "definitions.yaml"
 
@@ -45,7 +49,7 @@ class House:
     @asynccontextmanager
     async def open(self, *, blind_after: str = "2h") -> AsyncIterator[App]:
         """Run a server; the clock is turned by an hour at a time, which is no outage unless a test says so."""
-        settings = Settings(home=self._home, settle="0s", blind_after=blind_after)
+        settings = Settings(home=self._home, database=self._database, settle="0s", blind_after=blind_after)
         async with running(settings, self._file, clock=self.clock) as app:
             yield app
 
@@ -59,8 +63,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, clock: ManualClock) -> House:
-    made = House(tmp_path, clock)
+def house(tmp_path: Path, clock: ManualClock, url: str) -> House:
+    made = House(tmp_path, clock, url)
     made.write(HOURLY)
     return made
 

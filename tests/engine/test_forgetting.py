@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from tests.engine.live import Live, automation, event, put_to_sleep
+from tests.servers import BOTH
 from tocsin.errors import Conflict, InvalidInput, NotFound
 from tocsin.schemas.firing import Decision
 from tocsin.store import firings, states
+
+DATABASES = BOTH
 
 SILENT = {"type": "absence", "expect": "a", "for_each": ["id"], "within": "10s"}
 

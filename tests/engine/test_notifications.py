@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from tests.engine.live import Live, automation, event
+from tests.servers import BOTH
 from tocsin.schemas.moments import HOUR, SECOND
 from tocsin.store import firings, intents
+
+DATABASES = BOTH
 
 HOUR_S = HOUR / SECOND
 WATCH = {"type": "absence", "expect": "a", "within": "1h"}

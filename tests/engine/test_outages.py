@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from tests.engine.live import T0, Live, automation, evaluator_of, event
+from tests.servers import BOTH
 from tocsin.schemas.moments import SECOND, from_micros
 from tocsin.store import firings, log
+
+DATABASES = BOTH
 
 SILENT = {"type": "absence", "expect": "a", "within": "10s"}
 SCHEDULE = {"type": "schedule", "every": "10s"}
@@ -53,7 +56,7 @@ async def test_a_gap_that_is_short_is_no_outage(live: Live) -> None:
 
 @pytest.mark.parametrize("suspended", [True, False])
 async def test_what_was_silent_in_an_outage_is_unknown_and_waits_until_it_has_settled(
-    live: Live, suspended: bool
+    live: Live, suspended: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The server is stopped, or suspended with its clock running on."""
     await live.start(automation(SILENT))
@@ -71,6 +74,7 @@ async def test_what_was_silent_in_an_outage_is_unknown_and_waits_until_it_has_se
     [firing] = live.read(firings.page).items
     assert "nothing could be received from 2026-03-02T08:00:05Z to 2026-03-02T08:00:40Z" in firing["reason"]
     assert not firing["open"]
+    assert caplog.messages.count("nothing could be received for 35s: silence in that time ends `unknown`") == 1
 
 
 async def test_what_is_delivered_again_before_it_has_settled_was_not_missed(live: Live) -> None:

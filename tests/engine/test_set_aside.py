@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from tests.engine.live import T0, Live, automation, evaluator_of, event
+from tests.servers import BOTH
 from tocsin.engine import evaluator
 from tocsin.schemas.firing import Outcome
 from tocsin.schemas.moments import DAY
@@ -18,6 +19,8 @@ from tocsin.store.writer import Transaction
 from tocsin.triggers.machine import Seen
 from tocsin.triggers.reactive import Each
 from tocsin.triggers.watch import Watch
+
+DATABASES = BOTH
 
 EACH = {"expect": "a"}
 SILENT = {"type": "absence", "expect": "a", "within": "10s", "for_each": ["id"]}
@@ -42,9 +45,11 @@ async def poison(live: Live, name: str, blob: bytes = b"not a state") -> None:
     """Spoil the stored states of an automation, as a fault of an earlier version might have."""
 
     def unit(tx: Transaction) -> None:
+        stored = states.of_automation(tx.connection, name)
         tx.connection.execute(update(states_table).where(states_table.c.automation == name).values(blob=blob))
-        evaluator_of(live.app)._forget()
+        states.bump(tx.connection, states.shards_of(tx.connection, stored))
 
+    await live.app.shards.settled()
     await live.app.writer.run(unit)
 
 
