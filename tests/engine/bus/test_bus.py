@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
+from pathlib import Path
 
+from tests.cli import served
 from tests.engine.bus.desk import Desk
 from tests.engine.live import event
+from tests.redis_servers import Redis
 from tocsin.store import log
 
 DATABASES = ("postgres",)
@@ -60,3 +64,19 @@ async def test_what_was_published_before_any_recorder_is_recorded(desk: Desk) ->
     await desk.intake()
     arrivals = await desk.until_recorded(100)
     assert sorted(int(placed.event.id or "") for placed in arrivals) == list(range(100))
+
+
+def test_a_server_whose_intake_ends_ends_too_and_says_why(
+    redis_url: Redis, stream: str, url: str, tmp_path: Path
+) -> None:
+    """Who watches over processes begins one anew that has failed, and none that stays and records nothing."""
+    settings = {"TOCSIN_DATABASE": url, "TOCSIN_BUS": redis_url.url, "TOCSIN_BUS_STREAM": stream}
+    with served.serving(tmp_path, **settings) as server:
+        with closing(redis_url.client()) as client:
+            client.set(stream, "somebody else's")
+        assert server.process.wait(served.PATIENCE_S) == 1
+    lines = (tmp_path / "server.log").read_text().splitlines()
+    reason = f"the intake of the bus has ended: the key {stream!r} of the bus is no stream"
+    said = f"tocsin: {reason}: choose another by TOCSIN_BUS_STREAM: this process ends"
+    assert [line for line in lines if line.startswith("tocsin: ")] == [said]
+    assert any("ERROR" in line and reason in line for line in lines)

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from faststream.redis.parser import BinaryMessageFormatV1
 
-from tests.engine.bus.desk import Desk
+from tests.engine.bus.desk import PATIENCE_S, Desk
 from tests.engine.live import event
 from tests.redis_servers import PrivateRedis
 from tests.servers import Postgres
 from tocsin.engine.bus import intake as intake_module
 from tocsin.engine.bus.appending import record
 from tocsin.engine.bus.channel import GROUP
+from tocsin.engine.bus.claims import Claims
 from tocsin.engine.bus.entries import BEAT, headers_of
 from tocsin.errors import TocsinError, Unavailable
 from tocsin.schemas.event import Arrival
@@ -304,6 +305,63 @@ async def test_a_key_that_is_no_stream_is_refused_at_the_start(desk: Desk) -> No
         client.set(desk.stream, "mine")
     with pytest.raises(TocsinError, match="is no stream"):
         await desk.intake()
+
+
+@pytest.mark.parametrize("part", ["turn", "tend"])
+async def test_what_nobody_foresaw_ends_the_intake_which_says_so_to_its_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """A turn of appending, or of tending: the process is ready no more, also while its other part goes on."""
+
+    async def fail(*_: object, **_more: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    intake = await desk.intake()
+    assert (intake.problem, intake.failure.done()) == ("", False)
+    monkeypatch.setattr(Claims, part, fail)
+    desk.add_event(event="e", resource=RESOURCE, id="1")
+    problem = await asyncio.wait_for(asyncio.shield(intake.failure), PATIENCE_S)
+    assert problem == "the intake of the bus has ended: RuntimeError('nobody foresaw this')"
+    if part == "tend":
+        await desk.until(lambda: intake.recorded == 1)
+    assert intake.problem == problem
+    monkeypatch.undo()
+    await intake.close()
+    await desk.intake()
+    assert numbers(await desk.until_recorded(1)) == [1]
+
+
+async def test_a_subscriber_that_has_gone_deaf_is_begun_anew_and_a_problem_until_it_hears(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake_module, "TEND_EVERY_S", 0.02)
+    intake = desk.recording(claim_after_s=0.1).intake
+    begun, deaf, read = 0, True, intake._subscriber._get_msgs
+
+    async def listen(*how: object) -> None:
+        nonlocal begun
+        if deaf:  # for good: it hangs, and believes that it is running
+            begun += 1
+            await asyncio.Event().wait()
+        await read(*how)
+
+    monkeypatch.setattr(intake._subscriber, "_get_msgs", listen)
+    await intake.start()
+    for number in ("1", "2"):
+        desk.add_event(event="e", resource=RESOURCE, id=number)
+    await desk.until(lambda: intake.problem)
+    assert intake.problem == "the bus has entries that are not read: its subscriber is begun anew"
+    await desk.until(lambda: begun >= 2)
+    with closing(desk.server.client()) as client:
+        client.xreadgroup(GROUP, "dead", {desk.stream: ">"}, count=1)
+    await desk.until(lambda: intake.recorded)  # what is claimed is not heard
+    before = begun
+    await desk.until(lambda: begun >= before + 2)
+    assert "not read" in intake.problem
+    deaf = False
+    assert numbers(await desk.until_recorded(2)) == [1, 2]
+    await desk.until(lambda: not intake.problem)
+    assert not intake.failure.done()
 
 
 async def test_s2_when_no_receiver_could_receive_is_an_outage_whatever_recorders_did(own_desk: Desk) -> None:

@@ -30,7 +30,7 @@ from tocsin.engine.bus.channel import BUS_ERRORS, GROUP, Channel, Figures, away,
 from tocsin.engine.bus.claims import Claims
 from tocsin.engine.bus.entries import Entry, Refused, read_entry, written
 from tocsin.engine.bus.hands import Delivered, Hands
-from tocsin.errors import TocsinError
+from tocsin.errors import TocsinError, Unavailable
 from tocsin.sources.native import NativeParser
 from tocsin.store.writer import Writer
 
@@ -48,7 +48,7 @@ TEND_EVERY_S = 1.0
 CLOSE_S = 5.0
 """How long the end may take to record what is in hand, in seconds."""
 DEAF_TENDS = 5
-"""After so many looks at entries that nobody reads, the subscriber is begun anew."""
+"""After so many looks at entries that nobody reads, the subscriber is begun anew, and again after as many more."""
 APART_BYTES = 64 << 10
 """More than so many bytes are parsed in a thread, so that the event loop goes on."""
 TURN_S = (0.002, 0.01)
@@ -167,6 +167,7 @@ class Intake:
 
     async def _deliver(self, delivered: list[Delivered]) -> None:
         """Take a batch in hand; the next one is read when there is room for it."""
+        self._unheard = 0
         self._hands.add(delivered)
         await self._hands.room()
 
@@ -279,13 +280,21 @@ class Intake:
             log.warning("the stream %r of the bus was lost, and is begun anew", self._name.stream)
         await claims.tend()
         self.figures = await claims.channel.figures()
-        self._unheard = self._unheard + 1 if self.figures.unread and not self._hands else 0
-        if self._unheard >= DEAF_TENDS:
-            log.warning("the bus has entries that are not read: its subscriber is begun anew")
-            await self._subscriber.stop()
+        if not self.figures.unread:
             self._unheard = 0
+        elif not self._hands:  # or else it may wait for room, or for its turn
+            self._unheard += 1
+            if self._deaf:
+                deaf = Unavailable("the bus has entries that are not read: its subscriber is begun anew")
+                self._say(str(deaf), deaf)
+                if self._unheard % DEAF_TENDS == 0:
+                    await self._subscriber.stop()
         if not self._subscriber.running and not self._leaving:
             await self._subscriber.start()
+
+    @property
+    def _deaf(self) -> bool:
+        return self._unheard >= DEAF_TENDS
 
     async def _away(self, error: BaseException) -> None:
         self._say(str(away(str(self._address), error)), error)
@@ -299,7 +308,8 @@ class Intake:
         self.problem = problem
 
     def _well(self) -> None:
-        if self.problem:
+        """Say that nothing is wrong any more, unless it hears nothing, or a part of it has ended for good."""
+        if self.problem and not self._deaf and not self.failure.done():
             log.info("what comes over the bus is recorded again")
             self.problem = ""
 
@@ -316,8 +326,9 @@ class Intake:
         if self._closing.is_set() or self.failure.done():
             return
         error = None if task.cancelled() else task.exception()
-        self.problem = f"the intake of the bus has ended: {error!r}"
-        log.error("%s", self.problem, exc_info=error)
+        known = isinstance(error, TocsinError)
+        self.problem = f"the intake of the bus has ended: {error if known else repr(error)}"
+        log.error("%s", self.problem, exc_info=None if known else error)
         self.failure.set_result(self.problem)
 
 
