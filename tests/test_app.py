@@ -82,6 +82,30 @@ async def test_a_home_has_one_server(live: Live, tmp_path: Path) -> None:
     await live.restart()
 
 
+async def test_f4_a_sqlite_file_has_one_server_from_whichever_home(tmp_path: Path) -> None:
+    """A second one would take the actions that the first performs for those of a process that is gone."""
+    folder, linked = tmp_path / "srv", tmp_path / "linked"
+    folder.mkdir()
+    linked.symlink_to(folder)
+
+    def settings(home: str, file: Path | None = None) -> Settings:
+        return Settings(home=tmp_path / home, database=None if file is None else f"sqlite:///{file}")
+
+    async with running(settings("one", folder / "t.db")), running(settings("two", folder / "another.db")):
+        for file in (folder / "t.db", linked / "t.db"):
+            with pytest.raises(HomeInUse, match=rf"already serves {file}: stop it, or set TOCSIN_DATABASE"):
+                async with running(settings("other", file)):
+                    pass
+    async with running(settings("one")):
+        with pytest.raises(HomeInUse, match=r"already serves .*one/tocsin\.db: stop it, or set TOCSIN_DATABASE"):
+            async with running(settings("other", tmp_path / "one" / "tocsin.db")):
+                pass
+    async with running(settings("other", tmp_path / "one" / "tocsin.db")):
+        with pytest.raises(HomeInUse, match=r"already serves .*one: stop it, or set TOCSIN_HOME"):
+            async with running(settings("one")):
+                pass
+
+
 async def test_wrong_definitions_start_nothing(tmp_path: Path) -> None:
     path = tmp_path / "definitions.yaml"
     path.write_text("automations: [{name: x}]")

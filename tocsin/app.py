@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import platform
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,7 +43,7 @@ from tocsin.engine.tracing import Tracing, tracing_of
 from tocsin.engine.verdicts import Verdicts
 from tocsin.engine.watch import Watch
 from tocsin.engine.watcher import Watcher, signature
-from tocsin.errors import HomeInUse, Unavailable
+from tocsin.errors import Unavailable
 from tocsin.flows.launch import Surroundings, forget_output
 from tocsin.flows.ports import QueuePort, RunPort
 from tocsin.flows.worker import Catalog, Worker
@@ -56,6 +55,7 @@ from tocsin.store import applied, log, schema
 from tocsin.store.checkpoint import Checkpointer
 from tocsin.store.database import Connection, Database
 from tocsin.store.files import digest_of, read_texts
+from tocsin.store.home import locked
 from tocsin.store.processes import BEAT_S, Process
 from tocsin.store.signals import Listener
 from tocsin.store.writer import Fresh, Signal, Writer
@@ -214,7 +214,7 @@ async def running(
     """Run a server with the definitions at `path` (None: those of the API only).
 
     Raises:
-        HomeInUse: another server runs on this home.
+        HomeInUse: another server runs on this home, or on this SQLite file.
         InvalidDefinition: the definitions are wrong.
         Unavailable: the database can not be used.
     """
@@ -333,7 +333,7 @@ async def _ground(stack: AsyncExitStack, settings: Settings, clock: Clock | None
     """Open the store and read what is defined; without a clock, take the machine's, or PostgreSQL's."""
     database = Database(settings.database_url(), serves=True)
     if database.is_sqlite:
-        stack.enter_context(locked(settings.home))
+        stack.enter_context(locked(settings.home, file=database.url.database))
     stack.callback(database.close)
     await asyncio.to_thread(schema.prepare, database, shards=settings.shards)
     if clock is None:
@@ -454,25 +454,3 @@ async def _dispatcher(stack: AsyncExitStack, ground: Ground) -> Dispatcher:
         performer, database=ground.database, writer=ground.writer, clock=ground.clock, owner=ground.name,
         tracing=ground.tracing,
     )  # fmt: skip
-
-
-@contextmanager
-def locked(home: Path) -> Iterator[None]:
-    """Hold the home directory against a second server; the lock ends with the process, however it ends.
-
-    Raises:
-        HomeInUse: another process holds it.
-    """
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            owner = lock.read(20).strip()
-            who = f"process {owner}" if owner else "another process"
-            raise HomeInUse(f"{who} already serves {home.absolute()}: stop it, or set TOCSIN_HOME") from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield

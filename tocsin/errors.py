@@ -116,7 +116,7 @@ class Unavailable(TocsinError):
 
 
 class HomeInUse(Unavailable):
-    """Another server already runs on this home directory."""
+    """Another server already runs on this home directory, or on this SQLite file."""
 
 
 class ActionFailed(TocsinError):

@@ -9,8 +9,8 @@ import pytest
 from tests.cli.invoke import invoke
 from tests.cli.served import serving
 from tests.servers import ask, in_folder
-from tocsin.app import locked
 from tocsin.store.database import Database
+from tocsin.store.home import locked
 from tocsin.store.schema import NEWEST, prepare
 
 VERSION = "UPDATE alembic_version SET version_num = %s RETURNING 1"
@@ -79,6 +79,20 @@ def test_a_home_is_migrated_while_no_server_runs_on_it(tmp_path: Path, held: boo
     else:
         assert invoke("migrate", env=env).out.startswith("the database was empty")
         assert invoke("migrate", env=env).out.endswith("already\n")
+
+
+def test_a_database_elsewhere_is_left_alone_while_a_server_of_another_home_runs_on_it(tmp_path: Path) -> None:
+    url, env = in_folder(tmp_path), {"TOCSIN_HOME": str(tmp_path / "home")}
+    assert invoke("migrate", "--db", url, env=env).status == 0
+    with locked(tmp_path / "other", file=str(tmp_path / "tocsin.db")):
+        for command in (
+            ["migrate", "--db", url],
+            ["db", "restored", "--db", url],
+            ["db", "copy", tmp_path, "postgresql://h/x"],
+        ):
+            refused = invoke(*command, env=env)
+            assert (refused.status, refused.out) == (1, "")
+            assert f"already serves {tmp_path}" in refused.err
 
 
 def test_doctor_says_whether_the_database_is_there_and_of_this_version(postgres_url: str, empty_postgres: str) -> None:

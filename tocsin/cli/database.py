@@ -24,14 +24,14 @@ _URL = typer.Option(help="Database URL (SQLite in TOCSIN_HOME).", show_default=F
 @contextmanager
 def _database(url: str | None, *, alone: bool) -> Iterator[tuple[Settings, Database]]:
     """Open the database that is meant; `alone` keeps servers away from one of SQLite meanwhile."""
-    from tocsin.app import locked
     from tocsin.cli.configuration import read_settings
     from tocsin.store.database import Database
+    from tocsin.store.home import locked
 
     settings = read_settings(database=url)
     database = Database(settings.database_url())
     try:
-        with locked(settings.home) if alone and database.is_sqlite else nullcontext():
+        with locked(settings.home, file=database.url.database) if alone and database.is_sqlite else nullcontext():
             yield settings, database
     finally:
         database.close()
@@ -58,12 +58,12 @@ def copy(
     url: Annotated[str, typer.Argument(metavar="POSTGRES_URL", help="An empty database: postgresql://USER@HOST/NAME.")],
 ) -> None:
     """Copy the SQLite database of a home into an empty PostgreSQL database; no server may run on either."""
-    from tocsin.app import locked
     from tocsin.cli import output
     from tocsin.cli.configuration import read_settings
     from tocsin.store.copying import Progress
     from tocsin.store.copying import copy as copy_all
     from tocsin.store.database import Database
+    from tocsin.store.home import locked
 
     file = (home / "tocsin.db").absolute()
     if not file.exists():
@@ -77,7 +77,7 @@ def copy(
         output.note(f"{progress.table}: {progress.done:,} of {progress.total:,}")
 
     try:
-        with locked(home):
+        with locked(home, file=str(file)):
             counts = copy_all(source, target, shards=read_settings().shards, tell=tell)
     finally:
         source.close()

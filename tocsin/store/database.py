@@ -43,7 +43,7 @@ class Database:
         """Prepare the engines; nothing is opened yet.
 
         With `serves`, what writes to PostgreSQL holds the lock of a server (`store.locks`). SQLite files are guarded by
-        the lock in their home.
+        a lock beside them (`store.home`).
 
         Raises:
             TocsinError: the URL is not one of SQLite or PostgreSQL, or the driver is not installed.
