@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from functools import cache
+from pathlib import Path
+
+APT = ("apt-get", "-o", "DPkg::Lock::Timeout=120")
+"""Waits for whoever else installs something."""
 
 
 def can_install() -> bool:
@@ -21,9 +27,11 @@ def install(package: str) -> bool:
         return False
     print(f"installing {package} for the tests ...", file=sys.stderr)  # noqa: T201 - it takes a while
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    wanted = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package]
-    for command in (wanted, ["apt-get", "update", "-qq"], wanted):  # the lists of packages may be missing or old
-        done = subprocess.run(command, env=environment, capture_output=True, check=False)
-        if command is wanted and done.returncode == 0:
-            return True
+    wanted = [*APT, "install", "-y", "-qq", "--no-install-recommends", package]
+    with (Path(tempfile.gettempdir()) / "tocsin-tests-install.lock").open("w") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)  # `update` waits for nobody: it would fail while another test updates
+        for command in (wanted, [*APT, "update", "-qq"], wanted):  # the lists of packages may be missing or old
+            done = subprocess.run(command, env=environment, capture_output=True, check=False)
+            if command is wanted and done.returncode == 0:
+                return True
     return False

@@ -26,6 +26,7 @@ import psycopg
 import redis
 
 from tests.crash.child import die_with_parent
+from tests.packages import install
 from tests.servers import CONNECT_S, make_cluster, programs, somebody
 
 ANSWER_S = 60.0
@@ -111,6 +112,8 @@ class Postgres(Store):
         """Make the cluster."""
         super().__init__(folder)
         found = programs()
+        if found is None and install("postgresql"):
+            found = programs()
         if found is None:
             raise Broken("there is no PostgreSQL: install it (Debian: apt-get install postgresql)")
         self._programs = found
@@ -152,15 +155,22 @@ class Postgres(Store):
 class Redis(Store):
     """A Redis server that answers when a write is in its file."""
 
-    def _command(self) -> list[str]:
+    def __init__(self, folder: Path) -> None:
+        """Find the program."""
+        super().__init__(folder)
         program = shutil.which("redis-server")
+        if program is None and install("redis-server"):
+            program = shutil.which("redis-server")
         if program is None:
             raise Broken("there is no redis-server: install it (Debian: apt-get install redis-server)")
+        self._program = program
+
+    def _command(self) -> list[str]:
         settings = {
             "port": self.port, "bind": "127.0.0.1", "dir": self.folder, "save": "", "appendonly": "yes",
             "appendfsync": "always", "no-appendfsync-on-rewrite": "no", "aof-load-truncated": "yes",
         }  # fmt: skip
-        return [program, *(word for name, value in settings.items() for word in (f"--{name}", str(value)))]
+        return [self._program, *(word for name, value in settings.items() for word in (f"--{name}", str(value)))]
 
     def url(self, *, port: int | None = None) -> str:
         """Return its URL, by another port if it is reached by a detour."""
@@ -192,7 +202,8 @@ async def stores() -> AsyncIterator[Stores]:
     with tempfile.TemporaryDirectory(prefix="tocsin-faults-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         os.chmod(folder, 0o711)  # noqa: PTH101, S103 - the user that PostgreSQL runs as has to come through
-        made = Stores(await asyncio.to_thread(Postgres, folder / "postgres"), Redis(folder / "redis"))
+        postgres = await asyncio.to_thread(Postgres, folder / "postgres")  # to install it would take a while
+        made = Stores(postgres, await asyncio.to_thread(Redis, folder / "redis"))
         try:
             await made.postgres.start()
             await made.redis.start()
