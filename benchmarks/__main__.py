@@ -1,10 +1,10 @@
 """What tocsin can do on this machine, beside reference loops in the same run.
 
-python -m benchmarks                     every row; takes about ten minutes
+python -m benchmarks                     every row; takes about half an hour
 python -m benchmarks batches singles     some of them
 python -m benchmarks --quick starts      small numbers, to see that it works; its values mean nothing
 python -m benchmarks --profile singles   and where the server spent its time (needs py-spy)
-python -m benchmarks soak --minutes 30   not a row: a long run at half of the load that is possible, to see what grows
+python -m benchmarks soak --minutes 30   not a row: long runs at half of the load that is possible
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ from tocsin.triggers.machine import Outage
 _LOG = logging.getLogger(__name__)
 
 BEAT_US: Micros = SECOND
+JUST_US: Micros = 10 * SECOND
+"""Of outages that ended before this process came, one that ended so shortly before is told: it came to end it."""
 
 
 class Ledger:
@@ -55,11 +57,10 @@ class Ledger:
     def _load(self, tx: Transaction, newest: int) -> None:
         found = log.outages_of(tx.connection)
         self.outages = tuple(Outage(start_us, end_us, end_us + self._settle_us) for start_us, end_us in found)
-        if self._known is not None and found:
-            start_us, end_us = found[-1]
-            _LOG.warning(
-                "nothing could be received for %s: silence in that time ends `unknown`", span(end_us - start_us)
-            )
+        if found and (self._known is not None or tx.now_us - found[-1][1] < JUST_US):
+            length_us = found[-1][1] - found[-1][0]
+            shown = span(length_us - length_us % SECOND if length_us > SECOND else length_us)
+            _LOG.warning("nothing could be received for %s: silence in that time ends `unknown`", shown)
         self._known = newest
         tx.on_rollback(self._forget)
 
