@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from tests.engine.live import T0, Live, automation, event, until
+from tocsin.engine import shards as shards_module
 from tocsin.engine.evaluator import Evaluator
 from tocsin.errors import Conflict
 from tocsin.schemas.moments import SECOND, Micros
@@ -102,6 +104,26 @@ async def test_shards_move_when_a_server_stops_and_nothing_is_lost(many: Callabl
     await shared_out(one)
     await one.send(event(id="second"))
     await until(lambda: len(one.firings()) == 2 * len(NAMES))
+
+
+async def test_what_is_told_during_a_step_makes_another_one(
+    many: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That step may have looked at the log before; nobody waits for the next look then."""
+    live = many()
+    await live.start(*automations())
+    await until(lambda: not live.app.shards._steps)
+    monkeypatch.setattr(shards_module, "LOOK_S", 1_000.0)
+    stepped, step_one = Counter[int](), live.app.shards._step_one
+
+    def counted(shard: int, tx: Transaction) -> None:
+        stepped[shard] += 1
+        step_one(shard, tx)
+
+    monkeypatch.setattr(live.app.shards, "_step_one", counted)
+    for _ in range(3):
+        live.app.shards.nudge()
+    await until(lambda: len(stepped) == 4 and min(stepped.values()) >= 2)
 
 
 async def test_who_has_lost_a_shard_stores_nothing(many: Callable[..., Live]) -> None:

@@ -69,6 +69,15 @@ def test_nobody_takes_a_shard_that_is_being_stored_though_its_lease_has_ended(en
     assert tend(engine, "b", at_us=LATER_US) == {0, 2, 3}
 
 
+def test_who_leaves_gives_back_everything_that_is_leased_and_nothing_of_others(engine: Engine) -> None:
+    """Also what it has just taken, and does not know of yet."""
+    tend(engine, "a", at_us=NOW_US, most=2)
+    tend(engine, "b", at_us=NOW_US, most=2)
+    with transaction(engine, NOW_US) as tx:
+        leases.release(tx, None, owner="a")
+    assert tend(engine, "c", at_us=NOW_US) == {0, 1}
+
+
 def test_a_lease_that_has_ended_is_renewed_by_its_owner_who_stays_the_same(engine: Engine) -> None:
     tend(engine, "a", at_us=NOW_US)
     assert tend(engine, "a", at_us=LATER_US) == {0, 1, 2, 3}

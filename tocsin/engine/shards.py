@@ -70,7 +70,7 @@ class Shards:
         self._changing = threading.RLock()
         self._newest_seq = 0
         self._steps: deque[Callable[[Transaction], None]] = deque()
-        self._failed = self._apart = False
+        self._failed = self._apart = self._again = False
         self._closing = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -122,7 +122,11 @@ class Shards:
             self._timer.cancel()
         await self._tending.close()
         with contextlib.suppress(TocsinError):  # then leases end by themselves, and what is not stored is judged again
-            await self._writer.run(self._hand_back)
+            await self._writer.run(self._flush)
+            if self._judging.owner is not None and self._judging.leasing is not None:
+                # Behind whatever renewal is under way there; all that are leased, also those that it has just taken.
+                owner = self._judging.owner
+                await self._judging.leasing.run(lambda tx: leases.release(tx, None, owner=owner))
 
     def hear(self, fresh: list[Fresh]) -> None:
         """Take what was appended in this process; called in the thread of a writer, after the commit."""
@@ -132,7 +136,10 @@ class Shards:
 
     def nudge(self) -> None:
         """Have a step made soon."""
-        if self._steps or self._closing or not self._evaluators:
+        if self._closing or not self._evaluators:
+            return
+        if self._steps:  # they may have looked at the log already
+            self._again = True
             return
         # Who is behind steps in transactions that are short, each over one shard: others wait for the log's head.
         leased = self._judging.owner is not None
@@ -175,7 +182,7 @@ class Shards:
     def _stepped(self, error: BaseException | None) -> None:
         self._steps.popleft()
         if error is not None:
-            expected = isinstance(error, TocsinError)
+            expected = isinstance(error, Unavailable | Overloaded)
             log.error("judging failed, it is tried again: %s", error, exc_info=None if expected else error)
             self._failed = True
             self._apart = not expected and len(self._evaluators) > 1  # one of the shards is the culprit
@@ -184,8 +191,11 @@ class Shards:
         if self._steps:
             self._go()
         elif self._failed:
-            self._failed = False
+            self._failed = self._again = False
             self._look_in(LOOK_S)
+        elif self._again:
+            self._again = False
+            self.nudge()
         else:
             self._plan()
 
@@ -262,11 +272,6 @@ class Shards:
         for evaluator in list(self._evaluators.values()):
             with contextlib.suppress(ShardLost):
                 evaluator.flush(tx)
-
-    def _hand_back(self, tx: Transaction) -> None:
-        self._flush(tx)
-        if self._judging.owner is not None:
-            leases.release(tx, self.owned, owner=self._judging.owner)
 
     def _give(self, shards: Sequence[int], tx: Transaction) -> None:
         """Hand shards to others, as far as they are judged."""

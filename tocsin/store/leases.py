@@ -53,9 +53,11 @@ def tend(tx: Transaction, *, owner: str, most: int) -> set[int]:
     return mine | found
 
 
-def release(tx: Transaction, given: Collection[int], *, owner: str) -> None:
-    """Give shards back: whoever has room takes them."""
-    mine = update(shards).where(shards.c.shard.in_(given), shards.c.owner == owner)
+def release(tx: Transaction, given: Collection[int] | None, *, owner: str) -> None:
+    """Give shards back, or with None all that are the owner's: whoever has room takes them."""
+    mine = update(shards).where(shards.c.owner == owner)
+    if given is not None:
+        mine = mine.where(shards.c.shard.in_(given))
     tx.connection.execute(mine.values(owner=None, leased_until_us=None, epoch=shards.c.epoch + 1))
     tx.tell(Signal.SHARDS)
 
