@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -15,6 +18,7 @@ from tests.review.exported import FOLDER, kept, known
 from tocsin.cli.importing import PAGE, PrefectApi
 from tocsin.errors import TocsinError, Unauthorized, Unavailable
 from tocsin.review.prefect import references
+from tocsin.schemas.document import load
 
 ALONE = {"name": "alone", "trigger": {"expect": ["x"]}, "actions": [{"type": "do-nothing"}]}
 
@@ -41,6 +45,35 @@ class Prefect:
             return httpx.Response(200, json=lists[request.url.path][asked["offset"] :][: asked["limit"]])
         found = self.single.get(request.url.path)
         return httpx.Response(200 if found else 404, json=found or {"detail": "Not Found"})
+
+
+@contextmanager
+def served(answer: Callable[[httpx.Request], httpx.Response]) -> Iterator[str]:
+    """Answer over HTTP; return the address of the API."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            url = f"http://127.0.0.1{self.path}"
+            response = answer(httpx.Request(self.command, url, headers=dict(self.headers), content=body))
+            self.send_response(response.status_code)
+            self.send_header("Content-Length", str(len(response.content)))
+            self.end_headers()
+            self.wfile.write(response.content)
+
+        do_GET = do_POST  # noqa: N815 - the name is the library's
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/api"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def api(
@@ -101,6 +134,48 @@ def test_what_can_not_be_read_is_explained(tocsin: Tocsin, tmp_path: Path, argum
     assert (done.status, done.out) == (1, "")
     assert says in done.err
     assert "secret" not in done.err
+
+
+REMARKS = """\
+# Write the address from Prefect's block 'incident': it is not told, and this one leads nowhere.
+# NOT IMPORTED: every third
+# trigger: counts 3 events however far apart (within: 0), which would never forget: choose a `within`
+# NOT IMPORTED: pause-work-pool: what it acts on is inferred from the event: name it
+# Called "three failures / an hour" in Prefect.
+# No equivalent, written as text: `flow|ui_url`
+# An Apprise URL: pagerduty://INTEGRATION_KEY@API_KEY
+# Starts the deployment on the Prefect server, through Prefect's command line and PREFECT_API_URL.
+# Prefect sets no limit, or did not tell it: choose one.
+"""
+"""In the order in which they stand: of an automation, an action, a channel, a flow and a queue."""
+
+
+def test_a_server_s_automations_become_a_file_with_what_they_name_and_remarks(tocsin: Tocsin, tmp_path: Path) -> None:
+    server = Prefect()
+    with served(server) as url:
+        done = tocsin("import", "prefect", url, "--out", "a.yaml", "--api-key", "KEY", env={"KEY": "pnu_token"})
+    said = done.err.splitlines()
+    assert (done.status, done.out, server.authorization) == (1, "", "Bearer pnu_token")
+    assert said[0] == "22 automations imported into a.yaml"
+    assert said[2] == f"tocsin: {len(said[3:])} things have no equivalent; comments stand in their places:"
+    assert tocsin("check", "a.yaml").status == 0
+
+    text = (tmp_path / "a.yaml").read_text()
+    document = load({"a.yaml": text})
+    assert len(document.automations) == 22
+    assert sorted(channel.name for channel in document.channels) == [
+        "custom",
+        "mattermost",
+        "oncall",
+        "pager",
+        "team-sales",
+    ]
+    assert {queue.name: queue.concurrency for queue in document.queues} == {"k8s.default": 10, "k8s.nightly": 3}
+    assert {flow.name: flow.queue for flow in document.flows} == {"backfill-sales": "k8s.nightly"}
+    lines = [line.strip() for line in text.splitlines()]
+    places = [lines.index(remark) for remark in REMARKS.splitlines()]
+    assert places == sorted(places)
+    assert lines[places[-1] + 1] == "- name: k8s.default"  # a remark stands before what it is about
 
 
 def test_the_api_is_read_page_by_page() -> None:
