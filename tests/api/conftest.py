@@ -38,8 +38,12 @@ def definitions() -> Path | None:
 
 
 @pytest.fixture
-async def app(empty_home: Path, settings: Settings, definitions: Path | None) -> AsyncIterator[App]:
-    shutil.copytree(empty_home, settings.home)
+async def app(empty_home: Path, settings: Settings, definitions: Path | None, url: str) -> AsyncIterator[App]:
+    """A running App; its database is SQLite in its home, unless its module or a mark says otherwise."""
+    if url.startswith("sqlite"):
+        shutil.copytree(empty_home, settings.home)
+    else:
+        settings = settings.model_copy(update={"database": url})
     async with running(settings, definitions) as app:
         yield app
 

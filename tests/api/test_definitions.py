@@ -10,8 +10,11 @@ import httpx
 import pytest
 
 from tests.api.reading import kept
+from tests.servers import BOTH
 from tocsin.app import App
 from tocsin.settings import Settings
+
+DATABASES = BOTH
 
 ADDRESS = "/api/definitions"
 ABSENCE = {"type": "absence", "expect": "host.heartbeat", "for_each": ["id"], "within": "5m"}

@@ -7,7 +7,10 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from tests.servers import BOTH
 from tocsin.app import App
+
+DATABASES = BOTH
 
 AUTOMATION = {
     "trigger": {"expect": "table.updated", "match": {"id": "table/*"}, "threshold": 2, "within": "1h"},

@@ -10,6 +10,7 @@ from unittest.mock import AsyncMock
 import httpx
 import pytest
 
+from tests.servers import ON_BOTH
 from tocsin.app import App
 from tocsin.engine.readiness import Readiness
 from tocsin.errors import Unavailable
@@ -73,6 +74,7 @@ async def automations(client: httpx.AsyncClient) -> list[str]:
     return [item["definition"]["name"] for item in (await client.get("/api/automations")).json()["items"]]
 
 
+@ON_BOTH
 async def test_an_automation_is_put_shown_paused_resumed_and_deleted(client: httpx.AsyncClient) -> None:
     address = "/api/automations/host is silent"
     assert (await client.get(address)).status_code == 404
@@ -85,6 +87,7 @@ async def test_an_automation_is_put_shown_paused_resumed_and_deleted(client: htt
     assert "host is silent" not in await automations(client)
 
 
+@ON_BOTH
 async def test_automations_are_listed_by_name_page_by_page(client: httpx.AsyncClient) -> None:
     first = (await client.get("/api/automations?limit=2")).json()
     second = (await client.get(f"/api/automations?limit=2&cursor={first['next']}")).json()
@@ -92,6 +95,7 @@ async def test_automations_are_listed_by_name_page_by_page(client: httpx.AsyncCl
     assert (len(first["items"]), second["next"]) == (2, None)
 
 
+@ON_BOTH
 async def test_what_comes_from_a_file_is_not_changed_here(client: httpx.AsyncClient) -> None:
     for answer in (
         await client.put("/api/automations/from-file", json=AUTOMATION),
@@ -134,6 +138,7 @@ async def test_a_body_is_json_whatever_its_content_type_says(client: httpx.Async
 
 
 @pytest.mark.parametrize("path", ["/api/events/a%00b", "/api/events?q=%00", "/api/firings?automation=a%00"])
+@ON_BOTH
 async def test_an_address_with_a_nul_is_refused(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code == 422
 
@@ -167,6 +172,7 @@ async def fire(client: httpx.AsyncClient, app: App, name: str) -> None:
     await app.settled()
 
 
+@ON_BOTH
 async def test_firings_are_listed_and_shown(client: httpx.AsyncClient, app: App) -> None:
     await fire(client, app, "log.me")
     missed = await miss(app)
@@ -179,6 +185,7 @@ async def test_firings_are_listed_and_shown(client: httpx.AsyncClient, app: App)
     assert (await client.get("/api/firings/none")).status_code == 404
 
 
+@ON_BOTH
 async def test_the_list_of_automations_says_when_each_fired_last(client: httpx.AsyncClient, app: App) -> None:
     await fire(client, app, "log.me")
     items = (await client.get("/api/automations")).json()["items"]
@@ -187,6 +194,7 @@ async def test_the_list_of_automations_says_when_each_fired_last(client: httpx.A
     assert {item["last_firing"] for item in items if item["definition"]["name"] != "logs"} == {None}
 
 
+@ON_BOTH
 async def test_a_dead_action_is_shown_with_its_attempts_and_retried(client: httpx.AsyncClient, app: App) -> None:
     await fire(client, app, "call.me")
     (item,) = (await client.get("/api/actions?state=dead&automation=calls")).json()["items"]
@@ -197,6 +205,7 @@ async def test_a_dead_action_is_shown_with_its_attempts_and_retried(client: http
     assert (retried.status_code, retried.json()["state"]) == (200, "waiting")
 
 
+@ON_BOTH
 async def test_an_action_that_can_not_be_retried_is_refused(client: httpx.AsyncClient, app: App) -> None:
     await fire(client, app, "log.me")
     (item,) = (await client.get("/api/actions", params={"type": "log"})).json()["items"]
@@ -209,6 +218,7 @@ async def test_an_action_that_can_not_be_retried_is_refused(client: httpx.AsyncC
 # Queues and runs
 
 
+@ON_BOTH
 async def test_a_queue_is_paused_and_resumed(client: httpx.AsyncClient) -> None:
     (idle,) = (await client.get("/api/queues")).json()["items"]
     assert (idle["name"], idle["concurrency"], idle["paused"], idle["waiting"]) == ("nightly", 2, False, 0)
@@ -218,6 +228,7 @@ async def test_a_queue_is_paused_and_resumed(client: httpx.AsyncClient) -> None:
         assert (await client.post(f"/api/queues/other/{call}")).status_code == 404
 
 
+@ON_BOTH
 async def test_a_run_is_started_once_shown_and_cancelled(client: httpx.AsyncClient) -> None:
     await client.post("/api/queues/nightly/pause")
     order = {"flow": "backfill", "parameters": {"table": "b"}, "id": "r1"}
@@ -247,6 +258,7 @@ async def test_an_order_that_is_wrong_is_refused(client: httpx.AsyncClient, orde
 # Health, errors, description
 
 
+@ON_BOTH
 async def test_alive_and_ready_are_two_questions(
     client: httpx.AsyncClient, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
