@@ -20,6 +20,7 @@ from tests.servers import BOTH
 from tocsin.engine.http import HttpClient
 from tocsin.engine.ports import LogEvents
 from tocsin.errors import Unavailable
+from tocsin.schemas.channel import WebhookChannel
 from tocsin.schemas.moments import MINUTE
 from tocsin.store import intents
 from tocsin.store.intents import LEASE_US
@@ -96,6 +97,37 @@ async def test_garbage_hangs_and_refusals_harm_only_their_own_intents(
     assert "not HTTP" in desk.show(one)["result"]["error"]
     assert desk.show(two)["result"]["error"] == "no answer within 50ms"
     assert "metadata" in desk.show(three)["result"]["error"]
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "result"),
+    [
+        ("200 OK", "succeeded", {"host": "127.0.0.1", "status": 200, "excerpt": "some"}),
+        (
+            "400 Bad Request",
+            "dead",
+            {"error": "127.0.0.1 answered 400 Bad Request: some", "final": "a retry can not help"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("channel", [False, True], ids=["webhook", "channel"])
+async def test_f4_an_answer_counts_by_its_status_though_the_attempt_ends_before_its_body(
+    desk: Desk, client: HttpClient, *, channel: bool, status: str, state: str, result: dict[str, Any]
+) -> None:
+    """The effect is known to have arrived: it is not made again."""
+    async with raw(f"HTTP/1.1 {status}\r\nContent-Length: 9\r\n\r\nsome".encode(), close=False) as port:
+        url = f"http://127.0.0.1:{port}"
+        spec = hook(url, timeout=0.5)
+        if channel:
+            desk.world.declared.specs["c"] = WebhookChannel(name="c", type="webhook", url=url)
+            spec = {"type": "send-notification", "channel": "c", "timeout": 0.5, "retry": RETRY}
+        async with desk.dispatcher(http=client) as dispatcher:
+            (one,) = await desk.order(spec, to=dispatcher)
+            await dispatcher.settled()
+            await desk.attempted(one, 1)
+    shown = desk.show(one)
+    assert (shown["state"], len(shown["history"])) == (state, 1)
+    assert shown["result"].items() >= result.items()
 
 
 PROCESS = """

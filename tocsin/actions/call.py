@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from asyncio import Timeout
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
@@ -31,7 +32,7 @@ class Call:
     """What a handler is told, and the ports that it works through.
 
     It also collects the secrets that were looked up (`revealed`), which must not get into any record, and for the
-    record what templates had no value for, or failed at (`noted`).
+    record what templates had no value for, or failed at (`noted`). `limit` is that of the attempt, while it is made.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Call:
         self.firing = firing
         self.ports = ports
         self.revealed: set[str] = set()
+        self.limit: Timeout | None = None
         self._missing: dict[str, None] = {}
         self._failed: dict[str, None] = {}
         self._arrivals = arrivals

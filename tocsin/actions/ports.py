@@ -6,6 +6,7 @@ runs in the transaction that records its outcome and so happens exactly once.
 
 from __future__ import annotations
 
+from asyncio import Timeout
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -32,13 +33,17 @@ class AddressRefused(TocsinError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request. `trusted`: the host is written out in a definition, not filled in from event data."""
+    """An HTTP request. `trusted`: the host is written out in a definition, not filled in from event data.
+
+    `limit` is that of the attempt, which makes one request. Once there is an answer, it ends the body, not the attempt.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     trusted: bool = False
+    limit: Timeout | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

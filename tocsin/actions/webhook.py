@@ -61,7 +61,7 @@ async def send(request: Request, call: Call, *, secret: SecretReference | None =
         headers |= _signature(call, request.body or b"", call.reveal(secret))
     if any(c in value for value in headers.values() for c in "\r\n\0"):
         raise ActionFailed("a header's value contains a line break: check what its template gives", permanent=True)
-    answer = await call.ports.http.request(replace(request, headers=headers))
+    answer = await call.ports.http.request(replace(request, headers=headers, limit=call.limit))
     host = urlsplit(request.url).hostname
     excerpt = call.excerpt(answer.text)
     if 200 <= answer.status < 300:

@@ -68,7 +68,11 @@ class HttpClient:
             async with session.request(
                 request.method, url, headers=request.headers, data=request.body, allow_redirects=False
             ) as answer:
-                return Response(answer.status, answer.headers, await _beginning(answer))
+                ends_s = None
+                if request.limit is not None:  # or else an effect that is known to have arrived would be repeated
+                    ends_s = request.limit.when()
+                    request.limit.reschedule(None)
+                return Response(answer.status, answer.headers, await _beginning(answer, ends_s))
         except aiohttp.ClientConnectorCertificateError:
             raise ActionFailed(f"{place}: its certificate is not valid for it") from None
         except aiohttp.ClientConnectorError as error:
@@ -95,13 +99,13 @@ def _checked(address: str) -> URL:
     return url
 
 
-async def _beginning(answer: aiohttp.ClientResponse) -> str:
-    """Return how the body begins; less of it when it is slow or breaks off."""
+async def _beginning(answer: aiohttp.ClientResponse, ends_s: float | None) -> str:
+    """Return how the body begins, until a moment of the loop; less of it when it is slow or breaks off."""
     if answer.content.is_eof():  # a short one came with the headers
         return answer.content.read_nowait(_BODY_BYTES).decode(errors="replace")
     body = bytearray()
     try:
-        async with asyncio.timeout(_BODY_S):
+        async with asyncio.timeout(_BODY_S), asyncio.timeout_at(ends_s):
             while len(body) < _BODY_BYTES and (part := await answer.content.read(_BODY_BYTES - len(body))):
                 body += part
     except (TimeoutError, aiohttp.ClientError):

@@ -86,7 +86,7 @@ class Performer:
             prepared = self._prepare(job.intent.spec)
             if skipped := self._skipped(prepared, call, began_us=began_us):
                 return Done(skipped)
-            result = await _within(prepared.spec.timeout, HANDLERS[type(prepared.spec)](prepared.spec, call))
+            result = await _within(prepared.spec.timeout, HANDLERS[type(prepared.spec)](prepared.spec, call), call)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the outcome of its attempt
             return Done(self.failed(job, error, began_us=began_us, call=call))
         unit, details = (result, {}) if callable(result) else (None, result)
@@ -117,7 +117,7 @@ class Performer:
             return [ended[job.intent.id] for job in jobs]
         leader = self._call(jobs[0], attempt=jobs[0].intent.attempts + 1)
         try:
-            details = await _within(max(spec.timeout for spec, _ in told), send_together(told, leader))
+            details = await _within(max(spec.timeout for spec, _ in told), send_together(told, leader), leader)
             attempt = self._succeeded(leader, details, began_us=began_us)
         except Exception as error:  # noqa: BLE001 - as in `perform`
             attempt = self.failed(jobs[0], error, began_us=began_us, call=leader)
@@ -177,9 +177,9 @@ def _prepared(spec: str) -> _Prepared:
     return _Prepared(action, None if action.condition is None else compile_expression(action.condition))
 
 
-async def _within(most: timedelta, effect: Awaitable[T]) -> T:
+async def _within(most: timedelta, effect: Awaitable[T], call: Call) -> T:
     try:
-        async with asyncio.timeout(most.total_seconds()):
+        async with asyncio.timeout(most.total_seconds()) as call.limit:
             return await effect
     except TimeoutError:
         raise ActionFailed(f"no answer within {span(duration_us(most))}") from None
