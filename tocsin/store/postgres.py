@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
+from tocsin.errors import Overloaded, Unavailable
 from tocsin.store import locks
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ _SESSION = (
     "SET tcp_user_timeout = '20s'",
 )
 _MET = {"40001", "40P01"}  # serialization failure, deadlock: the same again may well succeed
+_OF_VALUES = {"22", "23", "54"}  # classes: data exception, integrity constraint violation, program limit exceeded
 
 
 def set_up_writing(engine: Engine, *, serves: bool) -> None:
@@ -105,6 +107,21 @@ def tell(connection: Connection, signals: Iterable[str], *, by: str) -> None:
 def have_met(error: DBAPIError) -> bool:
     """Return whether transactions got in each other's way, so that the same may succeed when it is tried again."""
     return getattr(error.orig, "sqlstate", None) in _MET
+
+
+def is_of_values(error: Exception) -> bool:
+    """Return whether what was to be stored is at fault, so that it will never be; not the state of the database.
+
+    `error` is what the writer has raised. A full disk, a database that only reads, or a missing right are no faults of
+    what is stored, however often it fails.
+    """
+    if not isinstance(error, Unavailable | Overloaded):
+        return True  # the unit itself has raised it
+    cause = error.__cause__
+    if not isinstance(cause, DBAPIError):
+        return False
+    about = str(getattr(cause.orig, "sqlstate", None) or "")[:2]
+    return about in _OF_VALUES if about else isinstance(cause, DataError | IntegrityError)
 
 
 def transaction_id(connection: Connection) -> str | None:

@@ -303,7 +303,10 @@ class Writer:
             task.tx = task.result = task.error = None
 
     def _refuse(self, group: list[_Task[Any]], error: Exception) -> None:
-        refusal = unavailable(error) if isinstance(error, DBAPIError) else error
+        refusal: Exception = error
+        if isinstance(error, DBAPIError):
+            refusal = unavailable(error)
+            refusal.__cause__ = error
         log.warning("%d units of work were not stored: %s", len(group), refusal)
         if isinstance(refusal, Unavailable):
             self.trouble = str(refusal)

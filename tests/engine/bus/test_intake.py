@@ -20,6 +20,7 @@ from tocsin.engine.bus.appending import record
 from tocsin.engine.bus.channel import GROUP
 from tocsin.engine.bus.claims import Claims
 from tocsin.engine.bus.entries import BEAT, headers_of
+from tocsin.engine.bus.intake import SUSPECT_TRIES
 from tocsin.errors import TocsinError, Unavailable
 from tocsin.schemas.event import Arrival
 from tocsin.store import log, refusals
@@ -298,6 +299,46 @@ async def test_what_the_database_refuses_is_set_aside_and_the_rest_goes_on(
     assert numbers(await desk.until_recorded(2)) == [1, 2]
     (kept,) = await desk.read(refusals.newest, limit=10)
     assert b'"bad"' in kept.body
+
+
+@pytest.mark.parametrize("sqlstate", ["53100", "25006", "42501"])
+async def test_e3_a_database_that_can_not_store_now_condemns_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, sqlstate: str
+) -> None:
+    """A full disk, one that only reads, a missing right: entries wait for it, and none is set aside."""
+    tried, works = 0, asyncio.Event()
+
+    def record_later(entries, *, tx, **more):  # type: ignore[no-untyped-def]
+        nonlocal tried
+        if not works.is_set():
+            tried += 1
+            tx.connection.exec_driver_sql(f"DO $$ BEGIN RAISE SQLSTATE '{sqlstate}'; END $$")
+        return record(entries, tx=tx, **more)
+
+    monkeypatch.setattr("tocsin.engine.bus.intake.record", record_later)
+    monkeypatch.setattr("tocsin.engine.bus.intake.AGAIN_S", (0.001, 0.001))
+    for number in ("1", "2"):
+        desk.add_event(event="e", resource=RESOURCE, id=number)
+    intake = await desk.intake()
+    await desk.until(lambda: tried >= 4 * SUSPECT_TRIES)
+    assert "can not be recorded" in intake.problem
+    works.set()
+    assert numbers(await desk.until_recorded(2)) == [1, 2]
+    assert await desk.read(refusals.newest, limit=10) == []
+
+
+async def test_what_the_database_can_never_store_is_set_aside(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def picky(entries, *, tx, **more):  # type: ignore[no-untyped-def]
+        if any(one.id == "bad" for entry in entries for one in entry.events):
+            tx.connection.exec_driver_sql("SELECT 1 / 0")
+        return record(entries, tx=tx, **more)
+
+    monkeypatch.setattr("tocsin.engine.bus.intake.record", picky)
+    for number in ("1", "bad", "2"):
+        desk.add_event(event="e", resource=RESOURCE, id=number)
+    await desk.intake()
+    assert numbers(await desk.until_recorded(2)) == [1, 2]
+    assert [b'"bad"' in one.body for one in await desk.read(refusals.newest, limit=10)] == [True]
 
 
 async def test_a_key_that_is_no_stream_is_refused_at_the_start(desk: Desk) -> None:

@@ -32,6 +32,7 @@ from tocsin.engine.bus.entries import Entry, Refused, read_entry, written
 from tocsin.engine.bus.hands import Delivered, Hands
 from tocsin.errors import TocsinError, Unavailable
 from tocsin.sources.native import NativeParser
+from tocsin.store.postgres import is_of_values
 from tocsin.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ APART_BYTES = 64 << 10
 TURN_S = (0.002, 0.01)
 """How long it waits for its turn before it looks again, in seconds: at first, and at most."""
 AGAIN_S = (0.1, 2.0)
+MOST_DOUBLED = 5
 """How long it waits before it tries again what has failed."""
 SUSPECT_TRIES = 3
 """After so many failures of an append it is looked whether the database works without it."""
@@ -205,40 +207,33 @@ class Intake:
         return read() if size <= APART_BYTES else await asyncio.to_thread(read)
 
     async def _append(self, entries: Sequence[Entry]) -> bool:
-        """Append entries however long it takes; return False when it is closed before that."""
+        """Append entries however long it takes; return False when it is closed before that.
+
+        While the database can not store anything, whatever the reason, all of them wait. What it refuses for what it
+        says is set apart, behind some tries: of several each by itself, and of one its events.
+        """
         tries = 0
         while True:
             try:
-                unit = partial(_record, entries, self._name.stream)
-                self._note(await self._writer.run(unit))
+                self._note(await self._writer.run(partial(_record, entries, self._name.stream)))
                 return True
             except Exception as error:  # noqa: BLE001 - whatever it is, nothing is acknowledged before it is recorded
                 tries += 1
                 self._say(f"what came over the bus can not be recorded: {error}", error)
-            if tries >= SUSPECT_TRIES and await self._database_works():
-                return await self._set_aside(entries)
+                suspect = tries >= SUSPECT_TRIES and is_of_values(error)
+            if suspect and len(entries) > 1:
+                return await self._append_each(entries)
+            if suspect and entries[0].refused is None:
+                refused = Refused("could not be stored: see the log", written(entries[0].events))
+                entries = [replace(entries[0], events=[], refused=refused)]
             if self._closing.is_set():
                 return False
-            await self._pause(min(AGAIN_S[0] * 2**tries, AGAIN_S[1]))
+            await self._pause(min(AGAIN_S[0] * 2 ** min(tries, MOST_DOUBLED), AGAIN_S[1]))
 
-    async def _set_aside(self, entries: Sequence[Entry]) -> bool:
-        """Go on although the database refuses something among these: each by itself, and what it refuses apart."""
-        if len(entries) > 1:
-            for entry in entries:
-                if not await self._append([entry]):
-                    return False
-            return True
-        if entries[0].refused is not None:  # not even that it is refused can be stored
-            await self._pause(AGAIN_S[1])
-            return not self._closing.is_set() and await self._append(entries)
-        refused = Refused("could not be stored: see the log", written(entries[0].events))
-        return await self._append([replace(entries[0], events=[], refused=refused)])
-
-    async def _database_works(self) -> bool:
-        try:
-            await self._writer.run(lambda tx: None)
-        except TocsinError:
-            return False
+    async def _append_each(self, entries: Sequence[Entry]) -> bool:
+        for entry in entries:
+            if not await self._append([entry]):
+                return False
         return True
 
     def _note(self, recorded: Recorded) -> None:
