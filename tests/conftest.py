@@ -52,7 +52,10 @@ def _needs_postgres(item: pytest.Item) -> bool:
 
 
 def _needs_redis(item: pytest.Item) -> bool:
-    return any(folder in item.path.as_posix() for folder in ("tests/engine/bus", "tests/faults"))
+    """Return whether a test uses the server, or lies where all do."""
+    return "redis_url" in getattr(item, "fixturenames", ()) or any(
+        folder in item.path.as_posix() for folder in ("tests/engine/bus", "tests/faults")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tocsin.app import App
+from tests.engine.sink import serving
+from tests.redis_servers import Redis
+from tests.servers import ON_POSTGRES
+from tocsin.api.asgi import asgi
+from tocsin.app import App, running
 from tocsin.errors import Unavailable
+from tocsin.settings import Settings
 
 DEFINITIONS = """\
 automations:
@@ -39,11 +47,28 @@ async def scraped(client: httpx.AsyncClient) -> dict[str, float]:
     }
 
 
+def of_the_bus(found: dict[str, float]) -> dict[str, float]:
+    """Return what is told of a bus; how many entries were refused is the database's, and told without one, too."""
+    start = "tocsin_bus_"
+    told = {name.removeprefix(start).removesuffix("{}"): one for name, one in found.items() if name.startswith(start)}
+    assert told.pop("refusals_total") == 0
+    return told
+
+
+@asynccontextmanager
+async def serving_on_a_bus(settings: Settings) -> AsyncIterator[tuple[App, httpx.AsyncClient]]:
+    async with running(settings) as app:
+        transport = httpx.ASGITransport(asgi(app))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8710") as client:
+            yield app, client
+
+
 async def test_every_stage_counts_what_passes_it(client: httpx.AsyncClient, app: App) -> None:
     for body in (EVENT, EVENT, {"event": "heart.beat", "resource": {"id": "a"}}):
         assert (await client.post("/api/events", json=body)).status_code == 202
     assert (await client.post("/api/events", content=b"{")).status_code == 400
     await app.settled()
+    await app.settled()  # what was done is an event, and judged as well
     found = await scraped(client)
     expected = {
         "tocsin_ingest_requests_total{status=202}": 3,
@@ -71,6 +96,7 @@ async def test_every_stage_counts_what_passes_it(client: httpx.AsyncClient, app:
         "tocsin_database_up{}": 1,
         "tocsin_parts_in_trouble{}": 0,
         "tocsin_writer_waiting_units{writer=log}": 0,
+        **{f"tocsin_lanes{{target={target}}}": 0 for target in ("host", "channel", "own")},
         "tocsin_lane_actions{state=running,target=host}": 0,
     }
     assert {name: found.get(name) for name in expected} == expected
@@ -78,6 +104,8 @@ async def test_every_stage_counts_what_passes_it(client: httpx.AsyncClient, app:
     assert found["tocsin_next_deadline_timestamp_seconds{}"] > 1e9
     assert found["tocsin_database_bytes{}"] > 0
     assert found["tocsin_events_recorded_total{}"] >= 5  # the engine's own are in the log, too
+    assert found["tocsin_events_judged_total{}"] == found["tocsin_events_recorded_total{}"]  # there is one shard
+    assert of_the_bus(found) == {}
     assert "process_resident_memory_bytes{}" in found
 
 
@@ -90,6 +118,60 @@ async def test_labels_are_kinds_and_states_whatever_events_and_automations_are_c
         assert (await client.post("/api/events", json=body)).status_code == 202
     await app.settled()
     assert set(await scraped(client)) - before <= {"tocsin_ingest_requests_total{status=202}"}
+
+
+async def test_a_target_at_which_an_action_is_under_way_has_a_lane(client: httpx.AsyncClient, app: App) -> None:
+    async with serving() as sink:
+        sink.answer = sink.hang
+        call = {"type": "call-webhook", "url": sink.url}
+        await app.definitions.put("automation", "calls", {"trigger": {"expect": "table.updated"}, "actions": [call]})
+        assert (await client.post("/api/events", json=EVENT)).status_code == 202
+        async with asyncio.timeout(20):
+            while not sink.requests:  # noqa: ASYNC110 - there is no signal
+                await asyncio.sleep(0.01)
+        found = await scraped(client)
+        assert {target: found[f"tocsin_lanes{{target={target}}}"] for target in ("host", "channel", "own")} == {
+            "host": 1, "channel": 0, "own": 0,
+        }  # fmt: skip
+        assert found["tocsin_lane_actions{state=running,target=host}"] == 1
+        sink.release.set()
+        await app.settled()
+    assert (await scraped(client))["tocsin_lanes{target=host}"] == 0
+
+
+@ON_POSTGRES
+async def test_what_is_in_the_bus_is_told_by_who_takes_events_and_by_who_records_them(
+    url: str, redis_url: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with redis_url.stream() as stream:
+        taking, recording = (
+            Settings(home=tmp_path / role, database=url, bus=redis_url.url, bus_stream=stream, roles=role)
+            for role in ("api", "recorder")
+        )
+        async with serving_on_a_bus(taking) as (taker, client):
+            assert (await client.post("/api/events", json=EVENT)).status_code == 202
+            told = of_the_bus(await scraped(client))
+            assert set(told) == {"up", "entries", "pending_entries", "unread_entries", "oldest_seconds"}
+            assert (told["up"], told["pending_entries"]) == (1, 0)
+            assert told["entries"] == told["unread_entries"] > 0  # nobody records
+            assert 0 <= told["oldest_seconds"] < 60
+            async with serving_on_a_bus(recording) as (recorder, other):
+                async with asyncio.timeout(20):
+                    told = of_the_bus(await scraped(other))
+                    while told["entries"] == 0 or told["unread_entries"]:
+                        told = of_the_bus(await scraped(other))
+                assert set(told) == {"up", "entries", "pending_entries", "unread_entries", "oldest_seconds"}
+                assert told["up"] == 1
+                assert recorder.intake is not None
+                monkeypatch.setattr(recorder.intake, "_well", lambda: None)
+                recorder.intake.problem = "the bus does not answer"
+                assert of_the_bus(await scraped(other))["up"] == 0
+
+            async def away() -> None:
+                raise Unavailable("the bus does not answer")
+
+            monkeypatch.setattr(taker.publisher, "figures", away)
+            assert of_the_bus(await scraped(client)) == {"up": 0}
 
 
 async def test_what_the_process_counts_is_told_though_the_database_is_away(

@@ -7,6 +7,8 @@ import logging
 import pytest
 
 from tests.actions.doubles import Web
+from tests.engine.live import Live, until
+from tests.engine.sink import serving
 from tocsin.actions.ports import Response
 from tocsin.engine.heartbeat import Heartbeat
 from tocsin.engine.readiness import Readiness
@@ -73,3 +75,16 @@ async def test_a_check_that_does_not_answer_is_told_once_and_without_its_secret(
     patient.web.answer = lambda _request: Response(200, {}, "OK")
     assert await patient.heart.beat()
     assert patient.heart.sent == 1
+
+
+async def test_a_server_that_is_given_an_address_is_heard_there_while_it_runs(live: Live) -> None:
+    async with serving() as sink:
+        live.settings |= {"heartbeat_url": f"{sink.url}/ping/s3cret?k=v3ry", "heartbeat_every": "1s"}
+        app = await live.start()
+        assert app.heartbeat is not None
+        heart = app.heartbeat
+        await until(lambda: heart.sent >= 2 and heart.sent == len(sink.requests))
+        assert {(one.method, one.path_qs) for one in sink.requests} == {("GET", "/ping/s3cret?k=v3ry")}
+        await live.stop()
+        del live.settings["heartbeat_url"]
+        assert (await live.start()).heartbeat is None
