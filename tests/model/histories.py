@@ -64,6 +64,8 @@ def history(random: Random, kinds: Sequence[str] = KINDS, *, stored: bool = Fals
     log = _log(random, armed, sparse=kind == "D1", stored=stored)
     last = datetime.fromisoformat(log[-1]["received"])
     until = last + random.choice([0, 1, 6, 20, 40, 60]) * STEP
+    if kind in COMPOSITES and random.random() < 0.15:  # drawn last: the other histories stay what they are
+        _nest(random, trigger)
     return trigger, log, armed, until
 
 
@@ -328,6 +330,17 @@ def _composite(random: Random, kind: str, depth: int, *, correlated: bool) -> Tr
     if correlated:
         trigger["for_each"] = ["id"]
     return trigger
+
+
+def _nest(random: Random, trigger: Trigger) -> None:
+    """Put a composite, with others inside it where it likes, in the place of a child, or under a `not`."""
+    children, depth = trigger["triggers"], random.choice([1, 2])
+    place = random.randrange(len(children))
+    made = _composite(random, random.choice(["compound", "sequence"]), depth, correlated="for_each" in trigger)
+    if children[place].get("type") == "not":
+        children[place]["trigger"] = made
+    else:
+        children[place] = made
 
 
 def _c2(random: Random) -> Trigger:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.model import judge
 from tests.model.absence import Absence
 from tests.model.deadline import Deadline
-from tests.model.histories import LEAVES, START, STEP, History, histories, random_history, random_outages
+from tests.model.histories import COMPOSITES, LEAVES, START, STEP, History, histories, random_history, random_outages
 from tests.model.judge import Setting, run
 from tests.model.notation import moment, span
 from tests.model.silence import Outages
@@ -50,6 +50,24 @@ def test_one_seed_is_one_history_and_one_judgement(seed: int) -> None:
     assert random_history(seed) == random_history(seed)
     trigger, events, armed, until = random_history(seed)
     assert judge(trigger, events, armed, until=until) == judge(trigger, events, armed, until=until)
+
+
+def test_composites_are_nested_and_stand_under_a_not() -> None:
+    """C1, C4: rarely, and the histories that are not nested further are most of them."""
+    shapes = Counter(_shape(random_history(seed, COMPOSITES)[0]) for seed in range(300))
+    assert sum(count for (deep, _), count in shapes.items() if deep > 2) > 10
+    assert sum(count for (_, forbidden), count in shapes.items() if forbidden) > 10
+    assert sum(count for (deep, forbidden), count in shapes.items() if deep <= 2 and not forbidden) > 200
+
+
+def _shape(trigger: dict[str, Any], *, under_not: bool = False) -> tuple[int, bool]:
+    """How many composites stand in one another, and whether one does under a `not`."""
+    if trigger.get("type") == "not":
+        return _shape(trigger["trigger"], under_not=True)
+    if "triggers" not in trigger:
+        return 0, False
+    inside = [_shape(child) for child in trigger["triggers"]]
+    return 1 + max(deep for deep, _ in inside), under_not or any(forbidden for _, forbidden in inside)
 
 
 @given(histories())
