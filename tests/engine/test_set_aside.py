@@ -16,6 +16,7 @@ from tocsin.schemas.moments import DAY
 from tocsin.store import states
 from tocsin.store.tables import states as states_table
 from tocsin.store.writer import Transaction
+from tocsin.triggers.deadline import Deadline
 from tocsin.triggers.machine import Seen
 from tocsin.triggers.reactive import Each
 from tocsin.triggers.watch import Watch
@@ -196,3 +197,25 @@ async def test_a_state_that_nobody_calls_keeps_the_evaluator_from_nothing(live: 
     assert app.shards.progress is not None
     assert app.shards.progress.next_us is None
     assert [firing.automation for firing in live.firings()] == ["good"]
+
+
+async def test_a_deadline_that_can_not_be_primed_begins_without_what_is_stored(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others of the same change, and all that were there, are judged as ever."""
+    await live.start(automation(EACH, "good"))
+    await live.send(event(id="e1"), at_s=1)
+    await live.settle()
+    monkeypatch.setattr(Deadline, "arrive", fail)
+    due = {"type": "deadline", "expect": "a", "due": "0 9 * * *"}
+    await live.apply(automation(EACH, "good"), automation(due, "bad"), automation(EACH, "new"))
+    await live.send(event(id="e2"), at_s=2)
+    await live.settle()
+    monkeypatch.undo()
+    await live.settle(3_600)
+    fired = [(firing.automation, str(firing.verdict)) for firing in live.firings()]
+    assert sorted(fired) == [("bad", "missed"), ("good", "fired"), ("good", "fired"), ("new", "fired")]
+
+
+def fail(*_: object, **_more: object) -> None:
+    raise ZeroDivisionError("not this one")

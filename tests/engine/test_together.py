@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -155,6 +156,34 @@ async def test_when_the_leader_dies_all_do_and_are_redriven_as_one(desk: Desk) -
         await dispatcher.retry(ids(orders[2])[0])
         await desk.until(lambda: desk.database.read(intents.counts)["succeeded"] == 3)
     assert [body["count"] for body in bodies(web)] == [3, 3]
+
+
+async def test_who_is_redriven_while_its_leader_is_under_way_does_not_wait_for_ever(desk: Desk) -> None:
+    """It was not adopted, and nobody leads it any more."""
+    orders = [order(number, TOLD | ({"if": "abs(labels.id) > `1`"} if number == 1 else {})) for number in range(2)]
+    leader, follower = ids(*orders)
+    hang = asyncio.Event()
+    web = failing(503)
+    await store(desk, *orders)
+    async with desk.dispatcher(http=web) as dispatcher:
+        await desk.ended(follower)
+        await desk.attempted(leader, 1)
+        await dispatcher.settled()
+        web.answer = lambda request: _after(hang)
+        desk.clock.us += MINUTE
+        dispatcher.nudge()
+        await desk.until(lambda: len(web.requests) == 2)
+        await dispatcher.retry(follower)
+        hang.set()
+        await desk.ended(leader)
+        assert (desk.state(leader), desk.state(follower)) == ("succeeded", "waiting")
+        await dispatcher.tend()
+        await desk.ended(follower)
+
+
+async def _after(event: asyncio.Event) -> Response:
+    await event.wait()
+    return Response(200)
 
 
 @pytest.mark.parametrize("odd", [0, 1], ids=["the leader", "a follower"])

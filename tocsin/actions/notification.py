@@ -90,7 +90,7 @@ async def _send(name: str, notification: Notification, call: Call) -> Details:
 async def to_log(channel: LogChannel, notification: Notification, call: Call) -> Details:
     """Write the notification to the server's log, as one line; the level follows the automation's severity."""
     message = " - ".join(filter(None, [notification.title, " ".join(notification.body.splitlines())]))
-    level = _LEVELS.get(call.facts()["automation"]["severity"], "info")
+    level = _LEVELS.get(call.variables["automation"]["severity"], "info")
     call.ports.log.write(level, message, {"channel": channel.name, "firing": call.firing.id})
     return {}
 

@@ -4,7 +4,8 @@
                            ^                        |
     store --claim----------+          retries, put off
 
-Rule 1: an intent is held from its claim until its outcome is durable; what is held is bounded by `capacity`.
+Rule 1: an intent is held from its claim until its outcome is durable; what is held, followers apart, is bounded by
+`capacity`.
 Rule 2: what finds its lane full goes back to the store for about as long as the lane would have kept it waiting.
 Rule 3: retries wait in the store, never in memory, so that a restart forgets none.
 It decides nothing about whether to act: silences, rates, loops and shadow were judged before.
@@ -47,9 +48,9 @@ _PUT_OFF_S = (0.05, 30.0)  # the least and the most that an intent is put off wh
 class Options:
     """How much the dispatcher does at once.
 
-    It holds at most `capacity` intents. A `width` is how many effects on one target run at once: on a host, on a
-    channel, inside our own database. `poll_s` is how often it looks for what other processes have stored; `grace_s`
-    how long running effects may go on at a stop.
+    It holds at most `capacity` intents, followers apart. A `width` is how many effects on one target run at once: on a
+    host, on a channel, inside our own database. `poll_s` is how often it looks for what other processes have stored;
+    `grace_s` how long running effects may go on at a stop.
     """
 
     capacity: int = 1_000
@@ -88,7 +89,7 @@ class Dispatcher:
         self._writer = writer
         self._clock = clock
         self._options = options
-        self._held: dict[str, Job] = {}
+        self._held: set[str] = set()
         self._wake = asyncio.Event()
         self.outcomes = Outcomes(writer, owner=owner, recorded=self._recorded)
         self._lanes: Lanes[Job] = Lanes(self._work, clock)
@@ -206,19 +207,21 @@ class Dispatcher:
         except asyncio.CancelledError:
             self._interrupted([job], began_us)
             raise
-        self._span(job, done.attempt)
         outcome = Outcome(job.intent, job.firing, done.attempt)
         if done.unit is None:
+            self._span(job, done.attempt)
             self.outcomes.put(outcome)
             return
         try:
             await asyncio.shield(self.outcomes.perform(done.unit, outcome))
+            self._span(job, done.attempt)
         except NotOurs:
             self._recorded([job.intent.id], again=False)
         except (Unavailable, Overloaded) as error:  # it is not the action's fault, and costs it no retry
             self.outcomes.put_off(job.intent.id, until_us=self._clock.now_us() + int(error.retry_after_s * SECOND))
         except Exception as error:  # noqa: BLE001 - whatever the unit raised becomes the outcome of the attempt
             attempt = self._performer.failed(job, error, began_us=began_us)
+            self._span(job, attempt)
             self.outcomes.put(Outcome(job.intent, job.firing, attempt))
 
     def _span(self, job: Job, attempt: Attempt) -> None:
@@ -269,13 +272,13 @@ class Dispatcher:
             self.outcomes.put(Outcome(job.intent, job.firing, self._performer.interrupted(job, began_us=began_us)))
 
     def _hold(self, job: Job) -> None:
-        self._held[job.intent.id] = job
+        self._held.add(job.intent.id)
         self._idle.clear()
 
     def _recorded(self, ids: Sequence[str], *, again: bool) -> None:
         starved = self.room() < 1
         for intent in ids:
-            self._held.pop(intent, None)
+            self._held.discard(intent)
         if not self._held:
             self._idle.set()
         if again or starved:

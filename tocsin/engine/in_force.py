@@ -210,7 +210,11 @@ class InForce:
                 _LOG.error("%r is not judged here: %s", name, failed)
                 continue
             if since_us is not None:
-                self._prime(tx, name, kept, since_us=since_us, only=only.get(name))
+                try:
+                    self._prime(tx, name, kept, since_us=since_us, only=only.get(name))
+                except JudgeFailed as failed:  # what comes is judged all the same (law S5)
+                    _LOG.error("%r begins without what is stored: %s", name, failed, exc_info=failed)
+                    kept = dict(self.judge.arm(name))
             waiting |= kept
             begun |= kept.keys()
             if len(waiting) >= _ARMED_STATES:

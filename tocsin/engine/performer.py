@@ -47,7 +47,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An attempt that succeeded; with a `unit`, one that will have when the unit is committed."""
+    """An attempt that has ended, in whatever way; with a `unit`, one that succeeds when the unit is committed."""
 
     attempt: Attempt
     unit: Unit | None = None

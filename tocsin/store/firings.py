@@ -199,7 +199,7 @@ def notes_of(connection: Connection, automation: str, *, limit: int) -> list[dic
 _CLOSE = update(firings).where(firings.c.open, firings.c.state_key == bindparam("of")).values(open=False)
 _ADD = Bulk(
     tuple(column.name for column in firings.columns if column.name not in ("n", "resolved_by")),
-    lambda dialect: dialect.insert(firings).on_conflict_do_nothing(),
+    lambda dialect: dialect.insert(firings).on_conflict_do_nothing().inline(),
 )
 _KNOWN = select(firings.c.id).where(firings.c.id.in_(bindparam("ids", expanding=True)))
 _BY_ID = select(firings).where(firings.c.id.in_(bindparam("ids", expanding=True)))

@@ -131,14 +131,14 @@ _NUMBER = (
 _ADD = Bulk(
     ("id", "firing", "automation", "position", "type", "spec", "state", "attempts", "not_before_us", "owner",
      "leased_until_us", "created_us", "leader", "followers"),
-    lambda dialect: dialect.insert(intents),
+    lambda dialect: dialect.insert(intents).inline(),
 )  # fmt: skip
 _ADD_ATTEMPT = Bulk(
     ("of", "of", "started", "ended", "came", "said"),
     lambda dialect: dialect.insert(attempts).values(
         intent=bindparam("of"), number=_NUMBER, started_us=bindparam("started"), ended_us=bindparam("ended"),
         outcome=bindparam("came"), detail=bindparam("said"),
-    ),
+    ).inline(),
 )  # fmt: skip
 _MINE = and_(intents.c.id == bindparam("of"), intents.c.owner == bindparam("mine"), _RUNNING)
 _SETTLE = Bulk(
@@ -165,7 +165,8 @@ _LEAD_THEMSELVES = (
     .where(exists().where(_LEADER.c.id == intents.c.leader, _LEADER.c.ended_us.is_not(None)))
     .values(leader=None)
 )
-"""What waits for a leader that has ended, because a process died between recording the two, is performed by itself."""
+"""What waits for a leader that has ended, because a process died between recording the two, or because it was redriven
+while its leader was under way, is performed by itself."""
 
 
 def intent_id(firing: str, position: int) -> str:
@@ -296,6 +297,7 @@ def release(tx: Transaction, *, owner: str) -> None:
 def reclaim(tx: Transaction, *, owner: str, alone: bool = False) -> int:
     """Take back what others held when their lease ended, or at once where this process is `alone`; return how many.
 
+    What waits for a leader that has ended counts, too: it is due now.
     Whether their effects arrived is not known: the attempt is recorded as interrupted and made again, under the same
     idempotency key (law F4).
     """
@@ -305,7 +307,7 @@ def reclaim(tx: Transaction, *, owner: str, alone: bool = False) -> int:
     found = select(intents.c.id, intents.c.owner, intents.c.not_before_us).where(_RUNNING, lost)
     rows = tx.connection.execute(found.with_for_update(skip_locked=True)).all()
     if not rows:
-        return 0
+        return tx.connection.execute(_LEAD_THEMSELVES).rowcount
     said = _json({"error": "the attempt was interrupted: it is not known whether its effect arrived"})
     came = AttemptOutcome.INTERRUPTED.value
     interrupted = [(row.id, row.id, row.not_before_us, tx.now_us, came, said) for row in rows]
