@@ -158,7 +158,7 @@ CHILDREN = (
 @pytest.mark.parametrize("seed", range(40))
 def test_s4_children_in_another_order_find_what_was_kept(seed: int) -> None:
     random = Random(seed)
-    require = random.choice(["any", "all", 2])
+    require: str | int = random.choice(("any", "all", 2))
     texts = [f"{random.choice('aabbccddnm')} {second}" for second in range(1, 40)]
     play, moved = Play(compound(CHILDREN, require)), Play(compound(CHILDREN, require))
     assert any(text[0] in "nm" for text in texts)
