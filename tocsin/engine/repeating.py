@@ -56,5 +56,5 @@ class Repeating:
                 await self._work()
             except (Unavailable, Overloaded) as error:
                 log.warning("%s: %s", self._trouble, error)
-            except Exception:
+            except Exception:  # whatever it is: what is not repeated any more would be missed by nobody
                 log.exception("%s", self._trouble)

@@ -128,7 +128,7 @@ class Worker:
                 await self._claim()
             except TocsinError as error:
                 log.warning("runs can not be taken now: %s", error)
-            except Exception:
+            except Exception:  # whatever it is, runs that wait are looked for again
                 log.exception("runs can not be taken now")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wakeup.wait(), self._pace.poll_s)

@@ -333,7 +333,7 @@ class Writer:
         for call in calls:
             try:
                 call()
-            except Exception:
+            except Exception:  # the commit stands, and others are to be told of it
                 log.exception("a callback of the writer failed")
 
     def _connect(self) -> Connection:

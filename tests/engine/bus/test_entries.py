@@ -135,3 +135,21 @@ def test_an_own_event_that_is_deeper_than_the_parser_goes_is_read() -> None:
 def test_nothing_that_stands_in_a_stream_makes_reading_raise(fields: dict[bytes, bytes]) -> None:
     entry = read(fields)
     assert entry.events or entry.refused is not None or entry.time_us == 1763700000123_000
+
+
+def test_e3_what_nobody_foresaw_sets_an_entry_aside_and_what_is_not_its_fault_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = packed(written([event(id="1")]), headers_of(EVENTS))
+
+    def failing(error: BaseException) -> None:
+        def fail(body: bytes) -> None:
+            raise error
+
+        monkeypatch.setattr("tocsin.engine.bus.entries._read", fail)
+
+    failing(ZeroDivisionError())
+    assert reason(ours) == "could not be read, see the log"
+    failing(MemoryError())
+    with pytest.raises(MemoryError):
+        read(ours)

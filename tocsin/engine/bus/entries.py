@@ -104,7 +104,9 @@ def read_entry(entry_id: bytes, fields: Fields | None, parser: NativeParser) -> 
     except (TocsinError, ValueError, TypeError, RecursionError) as error:
         reason = str(error) if isinstance(error, TocsinError) else "is not what it says that it is"
         return Entry(entry_id, time_us, refused=Refused(reason, body))
-    except Exception:
+    except MemoryError:  # it is not the entry's fault: it stays in the stream for a process that has some
+        raise
+    except Exception:  # whatever it is, one entry does not take its batch along
         log.exception("the entry %s of the bus could not be read; it is kept as refused", entry_id.decode())
         return Entry(entry_id, time_us, refused=Refused("could not be read, see the log", body))
     return Entry(entry_id, time_us, events, trace)

@@ -55,8 +55,9 @@ APART_BYTES = 64 << 10
 TURN_S = (0.002, 0.01)
 """How long it waits for its turn before it looks again, in seconds: at first, and at most."""
 AGAIN_S = (0.1, 2.0)
-MOST_DOUBLED = 5
-"""How long it waits before it tries again what has failed."""
+"""How long it waits before it tries again what has failed, in seconds: at first, and at most."""
+DOUBLED_MOST = 5
+"""So often that wait is doubled."""
 SUSPECT_TRIES = 3
 """After so many failures of an append it is looked whether the database works without it."""
 
@@ -228,7 +229,7 @@ class Intake:
                 entries = [replace(entries[0], events=[], refused=refused)]
             if self._closing.is_set():
                 return False
-            await self._pause(min(AGAIN_S[0] * 2 ** min(tries, MOST_DOUBLED), AGAIN_S[1]))
+            await self._pause(min(AGAIN_S[0] * 2 ** min(tries, DOUBLED_MOST), AGAIN_S[1]))
 
     async def _append_each(self, entries: Sequence[Entry]) -> bool:
         for entry in entries:
