@@ -48,7 +48,7 @@ HURTS = {
 }
 """What happens to each life where a safety is taken away, the so-manieth time at most: that which it is there for."""
 
-REGRESSIONS = ((3, Mode.DIRECT), (10, Mode.DIRECT))
+REGRESSIONS = ((3, Mode.DIRECT), (10, Mode.DIRECT), (17, Mode.DIRECT), (78, Mode.BUS), (402, Mode.DIRECT))
 """Seeds that have failed once, and are run before all others."""
 
 
