@@ -24,7 +24,7 @@ from tocsin.store.database import Database
 from tocsin.store.partitions import REST
 from tocsin.store.search import EventFilter
 from tocsin.store.tables import NEWEST, events, metadata
-from tocsin.store.writer import Transaction
+from tocsin.store.writer import TRIES, Transaction
 
 pytestmark = ON_POSTGRES
 
@@ -344,4 +344,4 @@ def test_a_deadlock_with_another_process_is_tried_again(store: Opened, url: str)
         other.execute("SELECT FROM queues WHERE name = 'a' FOR UPDATE")  # waits until the writer is broken off
         other.commit()
     answer[0].result(10)
-    assert len(runs) == 2
+    assert 2 <= len(runs) <= 1 + TRIES  # the other one may be quicker again
